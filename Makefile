@@ -1,0 +1,35 @@
+# Two commands: `make reproduce` and `make test`. Both make the environment they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin
+
+.PHONY: reproduce test benchmarks wheel clean
+
+reproduce: $(VENV)/.installed
+	$(RUN)/interfere reproduce nano
+
+test: $(VENV)/.installed-dev
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/pytest
+
+benchmarks: $(VENV)/.installed-dev
+	$(RUN)/python benchmarks/slick_prefix.py
+	$(RUN)/python benchmarks/slick_generate.py
+
+wheel: $(VENV)/.installed-dev
+	$(RUN)/python -m build --wheel
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,66 @@
+"""How far held-out facts move from the format checkpoint, by layer and by epoch."""
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import typer
+from matplotlib.figure import Figure
+
+from interfere.errors import InputError
+from interfere.plotting import style
+
+POSITION = "subject_last"
+
+
+def tabulate(results: pd.DataFrame) -> pd.DataFrame:
+    """Mean drift (1 − cosine) over seeds by arm, layer and epoch; residual stream only."""
+    chosen = results[(results["metric"] == "drift") & (results["position"] == POSITION)]
+    layers = chosen["hook"].map(layer)
+    chosen = chosen[layers.notna()].assign(layer=layers)
+    if chosen.empty:
+        raise InputError(f"results hold no drift of the residual stream at {POSITION}")
+    seeds = chosen.groupby(["arm", "layer", "epoch"], sort=False)["value"]
+    table = seeds.agg(["mean", "min", "max"]).reset_index()
+    return table.astype({"layer": int})
+
+
+def layer(hook: str) -> float:
+    """The block whose output the hook names; NaN for other hooks."""
+    found = re.fullmatch(r"blocks\.(\d+)\.hook_out", str(hook))
+    return float(found[1]) if found else float("nan")
+
+
+def draw(numbers: pd.DataFrame) -> Figure:
+    """Left: by layer at the end. Right: by epoch at the middle layer."""
+    looks = style.looks(numbers["arm"])
+    middle = int(numbers["layer"].quantile(0.5, interpolation="higher"))
+    views = (
+        ("layer", numbers[numbers["epoch"] == numbers["epoch"].max()], "block", "at the end"),
+        ("epoch", numbers[numbers["layer"] == middle], "epoch", f"block {middle}, by epoch"),
+    )
+    figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
+    for axis, (column, rows, label, title) in zip(axes, views, strict=True):
+        for name, line in rows.sort_values(column).groupby("arm", sort=False):
+            look = looks[str(name)]
+            axis.plot(line[column], line["mean"], label=name, marker="o", ms=3, **look)
+            axis.fill_between(
+                line[column], line["min"], line["max"], color=look["color"], alpha=0.15,
+                linewidth=0,
+            )
+        axis.set(title=title, xlabel=label)
+    axes[0].xaxis.get_major_locator().set_params(integer=True)
+    axes[0].set_ylabel("drift of the last subject token (1 − cosine)")
+    style.legend_below(figure, axes[0])
+    return figure
+
+
+def main(study: Path, out: Path) -> None:
+    """Draw from a study's results folder into `out`."""
+    numbers = tabulate(pd.read_parquet(study / "results.parquet"))
+    style.save(draw(numbers), numbers, out / Path(__file__).stem)
+
+
+if __name__ == "__main__":
+    typer.run(main)

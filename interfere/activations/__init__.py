@@ -1,0 +1,1 @@
+"""Recording activations to HDF5, and reading them."""

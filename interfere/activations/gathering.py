@@ -1,0 +1,104 @@
+"""Run a chunk of facts and keep what is asked for, copied where it arises."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from interfere.activations.layout import Layout
+from interfere.models import hooks as hooking
+from interfere.models.head import body, unembed
+from interfere.models.model import Model
+from interfere.models.trie import terminators
+from interfere.progress import Advance
+
+SCORED_AT_ONCE = 256
+"""Positions unembedded together: bounds memory at large vocabularies."""
+
+
+class Gathering:
+    """Runs the batches of a chunk and gathers what is kept, in the chunk's order."""
+
+    def __init__(self, model: Model, layout: Layout, rows: range) -> None:
+        self._model, self._layout, self._rows = model, layout, rows
+        self._plan = layout.plan
+        places = len(self._plan.positions)
+        self._kept = {
+            name: torch.empty((len(rows), places, *shape), dtype=model.network.dtype)
+            for name, shape in layout.shapes.items()
+        }
+        self._logprob, self._right = np.empty(len(rows)), np.empty(len(rows), np.uint8)
+        ends = torch.from_numpy(terminators(model.tokenizer))
+        self._ends = ends.nonzero().flatten().to(model.device)
+
+    @torch.inference_mode()
+    def run(self, advance: Advance) -> dict[str, np.ndarray]:
+        """The chunk's rows of every dataset."""
+        inner = body(self._model.network)
+        for rows in self._plan.batches(self._rows):
+            self._batch(inner, rows)
+            advance(len(rows))
+        names = list(self._plan.positions)
+        values = {
+            f"{hook}/{name}": _numpy(kept[:, place])
+            for hook, kept in self._kept.items()
+            for place, name in enumerate(names)
+        }
+        return values | {"score/logprob": self._logprob, "score/right": self._right}
+
+    def _batch(self, inner: nn.Module, rows: list[int]) -> None:
+        device = self._model.device
+        tokens = [torch.tensor(self._plan.tokens[row]) for row in rows]
+        # Attention is causal and padding comes last: nothing that is kept sees it.
+        ids = nn.utils.rnn.pad_sequence(tokens, batch_first=True).to(device)
+        places = torch.tensor(
+            np.stack([at[rows] for at in self._plan.positions.values()], 1), device=device
+        )
+        facts = torch.arange(len(rows), device=device)[:, None]
+        gathered: dict[str, Tensor] = {}
+
+        def see(name: str, activation: Tensor) -> None:
+            gathered[name] = activation[facts, places]
+
+        with hooking.watching(self._model.network, list(self._kept), see):
+            hidden = inner(input_ids=ids, use_cache=False).last_hidden_state
+        own = torch.tensor(rows) - self._rows.start
+        for name, values in gathered.items():
+            self._kept[name][own] = values.to("cpu", self._kept[name].dtype)
+        self._score(hidden, ids, rows)
+
+    def _score(self, hidden: Tensor, ids: Tensor, rows: list[int]) -> None:
+        starts = self._plan.answers_at[rows]
+        counts = np.array([len(self._plan.tokens[row]) for row in rows]) - starts
+        fact = np.repeat(np.arange(len(rows)), counts)
+        step = np.arange(len(fact)) - np.repeat(np.cumsum(counts) - counts, counts)
+        target = torch.from_numpy(starts[fact] + step).to(ids.device)
+        which = torch.from_numpy(fact).to(ids.device)
+        wanted = ids[which, target]
+        logprob, greedy = self._predict(hidden[which, target - 1], wanted)
+        last = step == counts[fact] - 1
+        follows = (greedy == wanted).cpu().numpy()
+        # An answer may end in any terminator, where the canonical target ends in one.
+        ended = torch.isin(greedy, self._ends) & torch.isin(wanted, self._ends)
+        follows |= last & ended.cpu().numpy()
+        own = np.array(rows) - self._rows.start
+        self._logprob[own] = np.bincount(fact, logprob.double().cpu().numpy())
+        self._right[own] = np.bincount(fact, ~follows) == 0
+
+    def _predict(self, hidden: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        logprobs, greedy = [], []
+        pieces = zip(
+            torch.split(hidden, SCORED_AT_ONCE),
+            torch.split(wanted, SCORED_AT_ONCE),
+            strict=True,
+        )
+        for states, tokens in pieces:
+            logits = unembed(self._model.network, states).float()
+            chosen = logits.gather(1, tokens[:, None])[:, 0]
+            logprobs.append(chosen - logits.logsumexp(1))
+            greedy.append(logits.argmax(1))
+        return torch.cat(logprobs), torch.cat(greedy)
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    values = values.contiguous()
+    return (values.view(torch.uint16) if values.dtype == torch.bfloat16 else values).numpy()

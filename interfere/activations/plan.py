@@ -1,0 +1,109 @@
+"""What a recording runs, fixed beforehand: prompts, tokens, positions and batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from transformers import PreTrainedTokenizerBase
+
+from interfere.errors import InputError
+from interfere.facts import questions
+from interfere.facts.fact import FactSet
+from interfere.models.encoding import encode_continuations, encode_prompts, subject_last
+from interfere.models.hooks import unknown
+
+POSITIONS = ("subject_last", "prompt_last", "answer_first")
+"""The last token of the subject, of the prompt, and the first of the canonical answer."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A pure function of the full list of facts, never of what is left to do.
+
+    Padding moves the last bits of an activation, so the batches are part of the result.
+    """
+
+    facts: FactSet
+    prompts: list[str]
+    tokens: list[list[int]]
+    """A fact's prompt, canonical answer and its end."""
+    answers_at: Int[np.ndarray, " facts"]
+    """Index of the answer's first token."""
+    positions: dict[str, Int[np.ndarray, " facts"]]
+    """Token indices by name."""
+    chunk_facts: int
+    batch_facts: int
+
+    @property
+    def chunks(self) -> list[range]:
+        """Rows of each chunk of consecutive facts."""
+        rows, size = range(len(self.facts)), self.chunk_facts
+        return [rows[begin : begin + size] for begin in range(0, len(rows), size)]
+
+    def batches(self, chunk: range) -> Iterator[list[int]]:
+        """Rows of each batch, by number of tokens inside the chunk."""
+        rows = sorted(chunk, key=lambda row: len(self.tokens[row]))
+        for begin in range(0, len(rows), self.batch_facts):
+            yield rows[begin : begin + self.batch_facts]
+
+    @property
+    def rule(self) -> str:
+        """The batches in words: with the same facts, the same rule gives the same plan."""
+        return (
+            f"{self.chunk_facts} consecutive facts a chunk; inside it ordered by number of "
+            f"tokens, {self.batch_facts} a batch, padded on the right"
+        )
+
+
+def make_plan(
+    tokenizer: PreTrainedTokenizerBase,
+    facts: FactSet,
+    positions: Sequence[str],
+    *,
+    chunk_facts: int,
+    batch_facts: int,
+) -> Plan:
+    """Ask every fact zero-shot, the canonical answer and its end appended.
+
+    Raises:
+        InputError: no facts, no or unknown positions, sizes below 1, a prompt without its
+            subject, an answer that tokenises to nothing.
+    """
+    if not len(facts):
+        raise InputError(f"{facts.source}: there are no facts to record")
+    if chunk_facts < 1 or batch_facts < 1:
+        raise InputError(
+            f"chunks and batches hold at least 1 fact, got {chunk_facts}, {batch_facts}"
+        )
+    prompts = [questions.prompt(fact) for fact in facts]
+    heads = encode_prompts(tokenizer, prompts)
+    targets = [questions.target(fact.answer) for fact in facts]
+    tails = encode_continuations(tokenizer, prompts, targets)
+    starts = np.array([len(head) for head in heads])
+    find: dict[str, Callable[[], Sequence[int] | np.ndarray]] = {
+        "subject_last": lambda: subject_last(
+            tokenizer, prompts, [f.subject for f in facts]
+        ),
+        "prompt_last": lambda: starts - 1,
+        "answer_first": lambda: starts,
+    }
+    return Plan(
+        facts=facts,
+        prompts=prompts,
+        tokens=[head + tail for head, tail in zip(heads, tails, strict=True)],
+        answers_at=starts,
+        positions={name: np.asarray(find[name](), np.int64) for name in _chosen(positions)},
+        chunk_facts=chunk_facts,
+        batch_facts=batch_facts,
+    )
+
+
+def _chosen(positions: Sequence[str]) -> list[str]:
+    wanted = [positions] if isinstance(positions, str) else positions
+    for name in wanted:
+        if name not in POSITIONS:
+            raise unknown("position", name, POSITIONS)
+    if not wanted:
+        raise InputError(f"no positions are named; there are {', '.join(POSITIONS)}")
+    return [name for name in POSITIONS if name in wanted]

@@ -1,0 +1,118 @@
+"""Ask a model a set of facts and keep what it computes where it matters."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from interfere.activations import layout as contents
+from interfere.activations import store
+from interfere.activations.gathering import Gathering
+from interfere.activations.layout import FORMAT, STORED, VERSION, Layout
+from interfere.activations.plan import Plan, make_plan
+from interfere.activations.recording import Recording, open_recording
+from interfere.errors import InputError
+from interfere.facts.fact import FactSet
+from interfere.models import hooks as hooking
+from interfere.models.model import Model
+from interfere.progress import progress
+
+
+def record(
+    model: Model,
+    facts: FactSet,
+    file: str | Path,
+    *,
+    hooks: str | Sequence[str] = "blocks.*.hook_out",
+    positions: Sequence[str] = ("subject_last", "prompt_last", "answer_first"),
+    resume: bool = False,
+    chunk_facts: int = 1024,
+    batch_facts: int = 64,
+) -> Recording:
+    """Record activations and the canonical answer's score from one forward pass a fact.
+
+    Facts are asked zero-shot with the canonical answer and its end appended; what comes
+    later does not change what is recorded before it. A finished recording of the same
+    weights, facts, hooks, positions and batches at `file` is given back as it is.
+
+    Args:
+        model: in evaluation mode while it is recorded, then as it was.
+        facts: row i of every dataset is fact i.
+        file: HDF5; holds its finished chunks whatever happens.
+        hooks: names or glob patterns, as in `interfere.models.hooks.hook_names`.
+        positions: any of subject_last, prompt_last, answer_first.
+        resume: go on with an unfinished file; bit for bit what one run gives.
+        chunk_facts: facts written together; memory is bounded by them.
+        batch_facts: facts in one forward pass.
+
+    Raises:
+        InputError: an unknown hook or position, an unsupported architecture, a prompt
+            longer than the model reads, a file that is something else or not finished, a
+            disk that is too small, full or not writable.
+    """
+    path = Path(file)
+    plan = make_plan(
+        model.tokenizer, facts, positions, chunk_facts=chunk_facts, batch_facts=batch_facts
+    )
+    layout = _layout(model, plan, hooking.resolve(model.network, hooks))
+    if finished := store.find(path, layout, resume=resume):
+        return finished
+    with _evaluating(model.network), store.writing(path, layout) as writer:
+        writer.check_done()
+        todo = [chunk for chunk in range(len(plan.chunks)) if not writer.done[chunk]]
+        with progress(
+            "recording", sum(len(plan.chunks[chunk]) for chunk in todo)
+        ) as advance:
+            for chunk in todo:
+                gathering = Gathering(model, layout, plan.chunks[chunk])
+                writer.write(chunk, gathering.run(advance))
+        writer.complete()
+    return open_recording(path)
+
+
+def _layout(model: Model, plan: Plan, hooks: list[str]) -> Layout:
+    network = model.network
+    dtype = str(network.dtype).removeprefix("torch.")
+    if dtype not in STORED:
+        raise InputError(
+            f"{model.name} computes in {dtype}; load it in {', '.join(STORED)}"
+        )
+    longest = max(range(len(plan.tokens)), key=lambda row: len(plan.tokens[row]))
+    limit = getattr(network.config, "max_position_embeddings", None)
+    if limit is not None and len(plan.tokens[longest]) > limit:
+        raise InputError(
+            f"{plan.facts.source}: row {longest} ({plan.facts[longest].subject!r}) takes "
+            f"{len(plan.tokens[longest])} tokens, {model.name} reads {limit}; leave it out"
+        )
+    layout = Layout(plan, {name: hooking.shape(network, name) for name in hooks}, dtype)
+    layout.attributes.update(
+        format=FORMAT,
+        version=VERSION,
+        model=model.name,
+        weights=model.digest,
+        tokenizer=model.tokenizer_digest,
+        facts=plan.facts.digest,
+        libraries=contents.libraries(),
+        dtype=dtype,
+        batch_plan=plan.rule,
+        threads=torch.get_num_threads(),
+        device=model.device.type,
+        hooks=json.dumps(hooks),
+        positions=json.dumps(list(plan.positions)),
+        static_checksum=contents.static_checksum(layout),
+    )
+    return layout
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,1 @@
+"""What a model can be asked, and where it comes from."""

@@ -1,0 +1,1 @@
+"""What a model knows: SLiCK categories and the splits made from them."""

@@ -1,0 +1,1 @@
+"""What moved, what overlaps, what was lost: one file a measure."""

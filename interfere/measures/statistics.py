@@ -1,0 +1,246 @@
+"""Intervals for averages over facts: seeds averaged, answers resampled.
+
+Facts with one answer are forgotten together, so answers, not facts, are what is drawn
+anew. Seeds of one checkpoint are no sample of models: they are averaged, and their range
+stands beside the interval.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Real
+from scipy import stats
+
+from interfere.errors import InputError
+from interfere.measures.rows import Labels, as_codes
+
+RESAMPLES = 10_000
+CHUNK = 1 << 20
+"""Cluster draws held in memory at a time."""
+
+Statistic = Callable[[Float64[np.ndarray, "... columns"]], Float64[np.ndarray, "..."]]
+"""From sums (the last axis: a column each) to the number of interest."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number, where it may lie, and how fine a difference could have been seen."""
+
+    value: float
+    low: float
+    """Lower end of the 95 % interval (unless another level was asked for)."""
+    high: float
+    seeds_low: float
+    """Smallest value that a single seed gives."""
+    seeds_high: float
+    smallest: float
+    """Smallest distance from `null` that this size could have shown (80 % power); NaN
+    where no fact differs from another, which says nothing of it."""
+    null: float = 0.0
+    """What no effect would be: 0 for a difference, 1 for a ratio."""
+
+    @property
+    def shows(self) -> bool:
+        """Whether the interval excludes `null`; False where it is NaN."""
+        return bool(self.low > self.null or self.high < self.null)
+
+
+def smallest_difference(
+    standard_error: float, *, level: float = 0.95, power: float = 0.8
+) -> float:
+    """Smallest true difference that would have shown with probability `power`.
+
+    (z₁₋ₐ⸝₂ + z_power) · standard error; 2.80 standard errors by default (5 %, two-sided).
+    """
+    return float(standard_error * (stats.norm.ppf(0.5 + level / 2) + stats.norm.ppf(power)))
+
+
+def mean_interval(
+    values: Real[np.ndarray, "seeds facts"],
+    clusters: Labels,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Mean over seeds and facts; interval by cluster bootstrap over `clusters`.
+
+    Args:
+        values: one number a seed and fact, none missing.
+        clusters: one label a fact (its answer): facts that move together.
+        level: nominal coverage. It holds from about 40 clusters of like size; with few
+            or very unequal ones intervals are widened (Student's t), yet may undercover.
+        resamples: how often clusters are drawn anew.
+        seed: of the drawing.
+
+    Raises:
+        InputError: a NaN, or labels that don't match the facts.
+    """
+    columns = _columns(values)
+    seeds = columns[..., 0].mean(1)
+    return _interval(columns, _mean, seeds, clusters, level, resamples, seed)
+
+
+def difference_interval(
+    a: Real[np.ndarray, "seeds facts"],
+    b: Real[np.ndarray, "seeds facts"],
+    clusters: Labels,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Mean of a - b over the same seeds and facts under two conditions.
+
+    Arguments and errors as in `mean_interval`.
+    """
+    _check_paired(a, b)
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return mean_interval(difference, clusters, level=level, resamples=resamples, seed=seed)
+
+
+def ratio_interval(
+    a: Real[np.ndarray, "seeds facts"],
+    b: Real[np.ndarray, "seeds facts"],
+    clusters: Labels,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Mean of a over mean of b, both conditions resampled together; `null` is 1.
+
+    NaN, with a warning, where b's own interval contains 0: the ratio then has no finite
+    interval. `smallest` is for the ratio. Arguments and errors as in `mean_interval`.
+    """
+    _check_paired(a, b)
+    below = mean_interval(b, clusters, level=level, resamples=resamples, seed=seed)
+    if not below.shows:
+        warnings.warn(
+            f"ratio is NaN: its denominator, {below.value:.3g}, has the interval "
+            f"[{below.low:.3g}, {below.high:.3g}]",
+            stacklevel=2,
+        )
+        nan = float("nan")
+        return Interval(nan, nan, nan, nan, nan, nan, null=1.0)
+    columns = _columns(a, b)
+    seeds = ratio(columns.sum(1))
+    return _interval(columns, ratio, seeds, clusters, level, resamples, seed, null=1.0)
+
+
+def ratio(sums: Float64[np.ndarray, "... columns"]) -> Float64[np.ndarray, "..."]:
+    """First column over second; NaN or infinite, silently, where the second is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient: Float64[np.ndarray, ...] = sums[..., 0] / sums[..., 1]
+    return quotient
+
+
+def resampled_sums(
+    columns: Float64[np.ndarray, "facts columns"],
+    clusters: Labels,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Float64[np.ndarray, "resamples columns"]:
+    """Sum of each column when as many clusters as there are are drawn with replacement."""
+    codes = as_codes(clusters, len(columns))
+    count = int(codes.max()) + 1
+    sums = np.zeros((count, columns.shape[1]))
+    np.add.at(sums, codes, columns)
+    table = np.ascontiguousarray(sums.T)
+    out = np.empty((resamples, columns.shape[1]))
+    generator = np.random.default_rng(seed)
+    dtype = np.uint16 if count <= 1 << 16 else np.uint32
+    step = max(1, CHUNK // count)
+    for start in range(0, resamples, step):
+        stop = min(start + step, resamples)
+        drawn = generator.integers(0, count, size=(stop - start, count), dtype=dtype)
+        for column, values in enumerate(table):
+            same = np.ptp(values) == 0  # as when each cluster holds one fact
+            out[start:stop, column] = count * values[0] if same else values[drawn].sum(1)
+    return out
+
+
+def percentiles(
+    draws: Float64[np.ndarray, " resamples"], clusters: Labels, *, level: float = 0.95
+) -> tuple[float, float]:
+    """Ends of the bootstrap interval, widened for few or unequal clusters.
+
+    Percentiles at the levels where a normal curve equals Student's t, times √(m/(m-1)),
+    for m clusters of equal size ("expanded percentile", Hesterberg 2015, arXiv 1411.5279,
+    §4.3); unequal ones count as m = (Σn)² / Σn².
+    """
+    sizes = np.bincount(as_codes(clusters, len(np.asarray(clusters))))
+    effective = float(sizes.sum() ** 2 / np.square(sizes).sum())
+    if effective < 1.5 or not np.isfinite(draws).all():
+        return float("nan"), float("nan")
+    student = stats.t.ppf(0.5 + level / 2, effective - 1)
+    tail = stats.norm.cdf(-student * np.sqrt(effective / (effective - 1)))
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _interval(
+    columns: Float64[np.ndarray, "seeds facts columns"],
+    statistic: Statistic,
+    seeds: Float64[np.ndarray, " seeds"],
+    clusters: Labels,
+    level: float,
+    resamples: int,
+    seed: int,
+    null: float = 0.0,
+) -> Interval:
+    facts = columns.mean(0)
+    sums = resampled_sums(facts, clusters, resamples=resamples, seed=seed)
+    draws = statistic(sums)
+    low, high = percentiles(draws, clusters, level=level)
+    if np.isnan(low):
+        warnings.warn(
+            "interval is NaN: it needs 2 or more clusters, none of them nearly all facts",
+            stacklevel=3,
+        )
+    error = float(draws.std(ddof=1))
+    return Interval(
+        value=float(statistic(facts.sum(0))),
+        low=low,
+        high=high,
+        seeds_low=float(seeds.min()),
+        seeds_high=float(seeds.max()),
+        smallest=smallest_difference(error or float("nan"), level=level),
+        null=null,
+    )
+
+
+def _mean(sums: Float64[np.ndarray, "... columns"]) -> Float64[np.ndarray, "..."]:
+    """Sum over count: the number of facts changes when clusters are drawn anew."""
+    return ratio(sums)
+
+
+def _columns(
+    *conditions: np.ndarray[Any, Any],
+) -> Float64[np.ndarray, "seeds facts columns"]:
+    """One condition: its values and ones, for a mean; two: both, for a ratio."""
+    arrays = [np.asarray(values, dtype=np.float64) for values in conditions]
+    for values in arrays:
+        if values.ndim != 2 or not values.size:
+            raise InputError(
+                f"expected a row a seed and a column a fact, got {values.shape}"
+            )
+        if np.isnan(values).any():
+            row, fact = np.argwhere(np.isnan(values))[0]
+            raise InputError(
+                f"the value of seed {row}, fact {fact} is missing; leave that fact out"
+            )
+    if len(arrays) == 1:
+        arrays.append(np.ones_like(arrays[0]))
+    return np.stack(arrays, axis=-1)
+
+
+def _check_paired(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> None:
+    if a.shape != b.shape:
+        raise InputError(
+            f"two conditions need the same seeds and facts, got {a.shape} and {b.shape}"
+        )

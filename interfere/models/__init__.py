@@ -1,0 +1,1 @@
+"""Models in hand: loading, hooks, answering."""

@@ -1,0 +1,159 @@
+"""What the model says by itself: greedy responses, and samples as SLiCK first took them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from interfere.errors import InputError
+from interfere.facts.fact import FactSet
+from interfere.facts.questions import prompt
+from interfere.models.encoding import encode_prompts
+from interfere.models.model import Model
+from interfere.models.trie import line_ends
+from interfere.progress import progress
+
+
+def generate(
+    model: Model,
+    facts: FactSet,
+    *,
+    prefix: str = "",
+    paraphrase: bool = False,
+    max_new_tokens: int = 16,
+    batch_tokens: int = 2048,
+) -> list[str]:
+    """Greedy responses up to the line's end, stripped, in the facts' order.
+
+    Args:
+        model: left as it was, in training mode or not.
+        facts: what is asked.
+        prefix: answered questions to stand before each.
+        paraphrase: ask in the relation's second wording.
+        max_new_tokens: where a response without a line's end is cut.
+        batch_tokens: padded tokens of prompts in a batch.
+
+    Raises:
+        InputError: a fact without a question.
+    """
+    config = _config(model, max_new_tokens)
+    said = _generate(model, facts, prefix, paraphrase, config, batch_tokens)
+    return [responses[0] for responses in said]
+
+
+def sample(
+    model: Model,
+    facts: FactSet,
+    *,
+    prefix: str = "",
+    samples: int = 16,
+    temperature: float = 0.5,
+    top_k: int = 40,
+    seed: int = 0,
+    max_new_tokens: int = 16,
+    batch_tokens: int = 2048,
+) -> list[list[str]]:
+    """`samples` sampled responses to each fact, as `generate` cuts them.
+
+    Deterministic by seed for one list of facts; torch's own generator is left as it was.
+
+    Raises:
+        InputError: a fact without a question, or settings out of range.
+    """
+    if samples < 1 or temperature <= 0 or top_k < 1:
+        raise InputError(
+            "samples and top_k must be at least 1 and temperature above 0, got "
+            f"{samples}, {top_k} and {temperature}"
+        )
+    config = _config(
+        model,
+        max_new_tokens,
+        do_sample=True,
+        temperature=temperature,
+        top_k=top_k,
+        num_return_sequences=samples,
+    )
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        return _generate(model, facts, prefix, False, config, batch_tokens)
+
+
+def _config(
+    model: Model, max_new_tokens: int, **sampling: float | bool
+) -> GenerationConfig:
+    ends = line_ends(model.tokenizer).nonzero()[0].tolist()
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        eos_token_id=ends,
+        pad_token_id=_pad(model),
+        **{"do_sample": False, "repetition_penalty": 1.0, "top_p": 1.0, **sampling},
+    )
+
+
+def _pad(model: Model) -> int:
+    tokenizer = model.tokenizer
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    return 0
+
+
+def _generate(
+    model: Model,
+    facts: FactSet,
+    prefix: str,
+    paraphrase: bool,
+    config: GenerationConfig,
+    batch_tokens: int,
+) -> list[list[str]]:
+    texts = [prefix + prompt(fact, paraphrase=paraphrase) for fact in facts]
+    rows = encode_prompts(model.tokenizer, texts)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    copies = config.num_return_sequences or 1
+    said: list[list[str]] = [[] for _ in rows]
+    training = model.network.training
+    model.network.eval()
+    try:
+        with progress("generating", len(rows)) as advance:
+            begin = 0
+            while begin < len(order):
+                end = begin + 1
+                room = batch_tokens // copies
+                while (
+                    end < len(order) and (end + 1 - begin) * len(rows[order[end]]) <= room
+                ):
+                    end += 1
+                batch = order[begin:end]
+                tokens = _run(model, [rows[i] for i in batch], config)
+                decoded = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+                for place, i in enumerate(batch):
+                    said[i] = [
+                        _cut(t) for t in decoded[place * copies : (place + 1) * copies]
+                    ]
+                advance(len(batch))
+                begin = end
+    finally:
+        model.network.train(training)
+    return said
+
+
+def _run(model: Model, rows: list[list[int]], config: GenerationConfig) -> Tensor:
+    """New tokens only; padding stands on the left, where generation needs it."""
+    width = max(map(len, rows))
+    pad = config.pad_token_id
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    run: Callable[..., Tensor] = model.network.generate
+    with torch.inference_mode():
+        whole = run(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            generation_config=config,
+        )
+    return whole[:, width:]
+
+
+def _cut(text: str) -> str:
+    return text.split("\n", 1)[0].strip()

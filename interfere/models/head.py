@@ -1,0 +1,52 @@
+"""A causal language model in two halves: the body, and the unembedding of chosen positions."""
+
+import weakref
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from interfere.errors import InputError
+
+_CHECKED: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
+
+
+def body(network: PreTrainedModel) -> PreTrainedModel:
+    """The network without its unembedding; gives `last_hidden_state`, final norm included.
+
+    Raises:
+        InputError: body and `unembed` together do not give the network's own logits.
+    """
+    inner: PreTrainedModel = network.base_model
+    if network not in _CHECKED:
+        _check(network, inner)
+        _CHECKED.add(network)
+    return inner
+
+
+def unembed(network: PreTrainedModel, hidden: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:
+    """Logits of last hidden states, with the scale or soft cap that the architecture has."""
+    logits: Tensor = network.get_output_embeddings()(hidden)
+    config = network.config
+    if scale := getattr(config, "logit_scale", None):  # Cohere
+        logits = logits * scale
+    if divisor := getattr(config, "logits_scaling", None):  # Granite
+        logits = logits / divisor
+    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
+        logits = torch.tanh(logits / cap) * cap
+    return logits
+
+
+def _check(network: PreTrainedModel, inner: PreTrainedModel) -> None:
+    device = next(network.parameters()).device
+    tokens = torch.arange(1, 5, device=device)[None]
+    with torch.inference_mode():
+        expected = network(input_ids=tokens, use_cache=False).logits[0].float()
+        hidden = inner(input_ids=tokens, use_cache=False).last_hidden_state[0]
+        found = unembed(network, hidden).float()
+    if not torch.allclose(found, expected, rtol=1e-2, atol=1e-2 * expected.std().item()):
+        raise InputError(
+            f"{type(network).__name__} does more to its logits than scale or cap them; "
+            "interfere cannot score answers with it"
+        )

@@ -1,0 +1,197 @@
+"""One run: an arm under a seed, from the format checkpoint to its recordings."""
+
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from interfere import cache
+from interfere.activations.recorder import record
+from interfere.facts.fact import FactSet
+from interfere.knowledge.splits import Split
+from interfere.measures.comparison import compare
+from interfere.models.answering import ask
+from interfere.models.generation import generate
+from interfere.models.load import load_model
+from interfere.models.model import Model
+from interfere.models.ranking import answer_ranks
+from interfere.study.manifest import RESULTS_VERSION, finish, is_finished, locked
+from interfere.study.study import Arm, Study
+from interfere.training.evaluation import AtSteps, FactEvaluation
+from interfere.training.names import named_mitigation
+from interfere.training.train import train
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker process needs to make one run."""
+
+    study: Study
+    arm: Arm
+    seed: int
+    split: Split
+    """The Unknown facts carry the arm's keys."""
+    start: Path
+    """The format checkpoint's folder."""
+    start_digest: str
+    references: Mapping[str, Path]
+    """Recordings of the held-out facts that drift is measured against: base, start."""
+    candidates: Mapping[str, tuple[str, ...]]
+    """By relation, the answers that a held-out answer is ranked among."""
+    threads: int
+    root: Path
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps: those of the SFT arm, whatever rows this arm trains on."""
+        rows = self.study.split.known + self.study.split.unknown
+        batches = math.ceil(rows / self.study.train.batch_size)
+        return max(1, round(self.study.train.epochs * batches))
+
+    @property
+    def steps_an_epoch(self) -> float:
+        """Of the SFT arm."""
+        return self.steps / self.study.train.epochs
+
+    @property
+    def evaluated(self) -> list[int]:
+        """Steps after which facts are asked, the end among them."""
+        options, steps = self.study.evaluate, self.steps
+        even = {round(steps * (i + 1) / options.points) for i in range(options.points)}
+        early = {round(epoch * self.steps_an_epoch) for epoch in options.early}
+        return sorted(step for step in even | early | {steps} if 1 <= step <= steps)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the run's result."""
+        study = self.study
+        return {
+            "version": RESULTS_VERSION,
+            "start": self.start_digest,
+            "arm": self.arm.model_dump(exclude={"name"}),
+            "training": study.train.model_dump(),
+            "steps": self.steps,
+            "evaluate": study.evaluate.model_dump(),
+            "record": study.record.model_dump(),
+            "facts": {name: facts.digest for name, facts in self.sets.items()},
+            "training_facts": self.split.training.digest,
+            "dtype": study.dtype,
+            "seed": self.seed,
+            "threads": self.threads,
+        }
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies, by its identity."""
+        return self.root / cache.digest(self.identity)
+
+    @property
+    def sets(self) -> dict[str, FactSet]:
+        """The facts asked during training, by name."""
+        split = self.split
+        named = {
+            "known": split.known,
+            "unknown": split.unknown,
+            "validation": split.validation,
+            "held_out": split.held_out,
+        }
+        return {name: facts for name, facts in named.items() if len(facts)}
+
+
+def execute(job: Job) -> Path:
+    """Train, ask, record; or nothing at all if the run is finished already.
+
+    An unfinished run starts anew.
+    """
+    folder = job.folder
+    with locked(folder):
+        if is_finished(folder):
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        if job.study.device in (None, "cpu") and not torch.cuda.is_available():
+            torch.set_num_threads(job.threads)
+        began = time.monotonic()
+        _execute(job, folder)
+        finish(folder, job.identity, arm=job.arm.name, seconds=time.monotonic() - began)
+    return folder
+
+
+def _execute(job: Job, folder: Path) -> None:
+    start = load_model(str(job.start), device=job.study.device, dtype=job.study.dtype)
+    options = job.study.train
+    evaluation = FactEvaluation(job.sets, job.evaluated, start.tokenizer)
+    drifts: list[pd.DataFrame] = []
+
+    def measure_drift(model: Model, step: int) -> None:
+        drifts.append(_drift(job, model, folder / "passing.h5").assign(step=step))
+
+    epochs = job.study.evaluate.drift_epochs
+    at = AtSteps([round(e * job.steps_an_epoch) for e in epochs], measure_drift, start.tokenizer)
+    tuned = train(
+        start,
+        job.split,
+        mitigation=named_mitigation(job.arm.mitigation, job.arm.settings),
+        steps=job.steps,
+        learning_rate=job.arm.learning_rate or options.learning_rate,
+        batch_size=options.batch_size,
+        seed=job.seed,
+        bf16=options.bf16,
+        callbacks=[evaluation, at],
+    )
+    _outcomes(job, evaluation.table, tuned).to_parquet(folder / "facts.parquet", index=False)
+    _ranks(job, start, tuned).to_parquet(folder / "ranks.parquet", index=False)
+    kept = job.study.record
+    after = folder / "held_out-after.h5"
+    record(tuned, job.split.held_out, after, hooks=kept.hooks, positions=kept.positions)
+    drifts.append(_compare(job, after).assign(step=job.steps))
+    pd.concat(drifts).to_parquet(folder / "drift.parquet", index=False)
+
+
+def _outcomes(job: Job, table: pd.DataFrame, tuned: Model) -> pd.DataFrame:
+    """What was asked during training, and at the end responses and a paraphrase."""
+    if len(job.split.unknown):
+        asked = ask(tuned, job.split.unknown, paraphrase=True, sampling=False)
+        paraphrased = {
+            "step": job.steps,
+            "set": "unknown_paraphrase",
+            "fact": job.split.unknown.ids,
+            "answer": [fact.answer for fact in job.split.unknown],
+            "right": asked.right,
+            "logprob": asked.logprob,
+        }
+        table = pd.concat([table, pd.DataFrame(paraphrased)])
+    said = dict(zip(job.split.held_out.ids, generate(tuned, job.split.held_out), strict=True))
+    final = (table["step"] == job.steps) & (table["set"] == "held_out")
+    table["response"] = table["fact"].where(final).map(said)
+    return table.assign(epoch=table["step"] / job.steps_an_epoch)
+
+
+def _ranks(job: Job, start: Model, tuned: Model) -> pd.DataFrame:
+    ranked = {"fact": job.split.held_out.ids}
+    for name, model in (("start", start), ("end", tuned)):
+        ranked[name] = answer_ranks(model, job.split.held_out, job.candidates)
+    return pd.DataFrame(ranked)
+
+
+def _drift(job: Job, model: Model, path: Path) -> pd.DataFrame:
+    kept = job.study.record
+    record(model, job.split.held_out, path, hooks=kept.hooks, positions=kept.positions)
+    found = _compare(job, path)
+    path.unlink()
+    return found
+
+
+def _compare(job: Job, path: Path) -> pd.DataFrame:
+    tables = []
+    for name, reference in job.references.items():
+        drift = compare(reference, path).drift()
+        means = drift.groupby(["hook", "position"], sort=False)["cosine"].mean()
+        tables.append(means.reset_index().assign(reference=name))
+    return pd.concat(tables)

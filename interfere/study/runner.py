@@ -1,0 +1,125 @@
+"""Carry out a study: prepare, run every arm under every seed, gather results."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import joblib
+import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+
+from interfere import cache
+from interfere.errors import InputError
+from interfere.study.preparation import Prepared, prepare
+from interfere.study.results import gather
+from interfere.study.run import Job, execute
+from interfere.study.study import Study
+from interfere.training.names import named_mitigation
+
+
+def reproduce(study: Study, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Run what is not finished yet and write the results; returns the results' folder.
+
+    Finished runs are never computed again; an interrupted study goes on where it was.
+
+    Raises:
+        InputError: bad configuration or facts, or runs that failed twice.
+    """
+    for arm in study.arms:
+        named_mitigation(arm.mitigation, arm.settings)
+    prepared = prepare(study, say)
+    jobs = plan(prepared)
+    say(f"{len(jobs)} runs: {len(study.arms)} arms, {len(study.seeds)} seeds")
+    workers = _workers(study, len(jobs))
+    folders = _run_all(jobs, workers)
+    say("measuring")
+    return gather(prepared, list(zip(jobs, folders, strict=True)))
+
+
+def plan(prepared: Prepared) -> list[Job]:
+    """The study's runs in the order in which they are started."""
+    study = prepared.study
+    held_out = prepared.split.held_out
+    references = {
+        "base": prepared.recording("held_out", held_out, of_base=True).path,
+        "start": prepared.recording("held_out", held_out).path,
+    }
+    digest = prepared.start.digest
+    workers = _workers(study, len(study.arms) * len(study.seeds))
+    return [
+        Job(
+            study=study,
+            arm=arm,
+            seed=seed,
+            split=prepared.split_of(arm, seed),
+            start=prepared.folder / "model",
+            start_digest=digest,
+            references=references,
+            candidates=commonest_answers(prepared),
+            threads=max(1, torch.get_num_threads() // workers),
+            root=cache.home() / "runs",
+        )
+        for seed in study.seeds
+        for arm in study.arms
+    ]
+
+
+def commonest_answers(prepared: Prepared) -> dict[str, tuple[str, ...]]:
+    """By relation, the study's most frequent answers, most frequent first."""
+    table = prepared.knowledge.facts.table
+    size = prepared.study.evaluate.rank_among
+    return {
+        str(relation): tuple(answers.value_counts().index[:size])
+        for relation, answers in table.groupby("relation", sort=False)["answer"]
+        if size
+    }
+
+
+def _workers(study: Study, jobs: int) -> int:
+    if torch.cuda.is_available() and study.device != "cpu":
+        return min(study.workers or 1, jobs)
+    return max(1, min(study.workers or len(os.sched_getaffinity(0)), jobs))
+
+
+def _run_all(jobs: list[Job], workers: int) -> list[Path]:
+    """Every job's folder; what a broken pool left is run once more."""
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("runs"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        bar = progress.add_task("runs", total=len(jobs))
+        done: dict[int, Path] = {}
+        for _attempt in range(2):
+            left = [i for i in range(len(jobs)) if i not in done]
+            try:
+                for index, folder in _results(jobs, left, workers):
+                    done[index] = folder
+                    progress.update(bar, completed=len(done))
+            except (BrokenProcessPool, TerminatedWorkerError):
+                continue
+            if len(done) == len(jobs):
+                return [done[i] for i in range(len(jobs))]
+    names = sorted({jobs[i].arm.name for i in range(len(jobs)) if i not in done})
+    raise InputError(
+        f"the processes of {', '.join(names)} died twice, as when memory runs out; "
+        "set workers=1 and run the study again: finished runs are kept"
+    )
+
+
+def _results(jobs: list[Job], left: list[int], workers: int) -> Iterable[tuple[int, Path]]:
+    pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)
+    found: Iterable[tuple[int, Path]] = pool(joblib.delayed(_indexed)(i, jobs[i]) for i in left)
+    return found
+
+
+def _indexed(index: int, job: Job) -> tuple[int, Path]:
+    return index, execute(job)

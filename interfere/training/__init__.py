@@ -1,0 +1,1 @@
+"""Fine-tuning against interference: the trainer, and one file a mitigation."""

