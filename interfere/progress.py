@@ -22,7 +22,8 @@ PATIENCE = 5.0
 class Advance(Protocol):
     """Says that so many more units are done."""
 
-    def __call__(self, amount: int = 1) -> None: ...
+    def __call__(self, amount: int = 1) -> None:
+        """Advance by `amount` units."""
 
 
 @contextmanager

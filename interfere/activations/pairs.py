@@ -48,8 +48,8 @@ def pair(before: Recording, after: Recording) -> Pair:
         if not np.array_equal(ours, theirs):
             raise InputError(
                 f"{after.path}: prompt {row}, {after.prompts[row]!r}, is tokenised as "
-                f"{theirs.tolist()}, but {before.path} has {ours.tolist()}; record both with "
-                "one tokenizer and the same answers"
+                f"{theirs.tolist()}, but {before.path} has {ours.tolist()}; record both "
+                "with one tokenizer and the same answers"
             )
     hooks = [name for name in before.hooks if name in after.hooks]
     positions = [name for name in before.positions if name in after.positions]

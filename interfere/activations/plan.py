@@ -74,7 +74,7 @@ def make_plan(
         raise InputError(f"{facts.source}: there are no facts to record")
     if chunk_facts < 1 or batch_facts < 1:
         raise InputError(
-            f"chunks and batches hold at least 1 fact, got {chunk_facts}, {batch_facts}"
+            f"chunks and batches hold at least 1 fact, got {chunk_facts} and {batch_facts}"
         )
     prompts = [questions.prompt(fact) for fact in facts]
     heads = encode_prompts(tokenizer, prompts)

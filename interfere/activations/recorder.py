@@ -61,12 +61,9 @@ def record(
     if finished := store.find(path, layout, resume=resume):
         return finished
     with _evaluating(model.network), store.writing(path, layout) as writer:
-        writer.check_done()
-        todo = [chunk for chunk in range(len(plan.chunks)) if not writer.done[chunk]]
-        with progress(
-            "recording", sum(len(plan.chunks[chunk]) for chunk in todo)
-        ) as advance:
-            for chunk in todo:
+        left = sum(len(plan.chunks[chunk]) for chunk in writer.todo)
+        with progress("recording", left) as advance:
+            for chunk in writer.todo:
                 gathering = Gathering(model, layout, plan.chunks[chunk])
                 writer.write(chunk, gathering.run(advance))
         writer.complete()

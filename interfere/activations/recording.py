@@ -85,11 +85,11 @@ class Recording:
         return self._read(f"positions/{position}")
 
     def _read(self, name: str) -> np.ndarray:
-        with _reading(self.path) as file:
+        with reading(self.path) as file:
             return np.asarray(file[name][...])
 
     def _text(self, name: str) -> list[str]:
-        with _reading(self.path) as file:
+        with reading(self.path) as file:
             return list(file[name].asstr()[...])
 
 
@@ -103,13 +103,13 @@ def open_recording(path: str | Path) -> Recording:
     path = Path(path)
     attributes, finished, _ = header(path)
     if not finished:
-        with _reading(path) as file:
+        with reading(path) as file:
             done = file["chunks/done"][...]
         raise InputError(
             f"{path}: recording stopped after {int(done.sum())} of {len(done)} chunks; "
             "go on with resume=True (--resume)"
         )
-    with _reading(path) as file:
+    with reading(path) as file:
         names = [*(f"facts/{name}" for name in FACT_FIELDS), "prompts"]
         names += ["tokens/ids", "tokens/offsets"]
         names += [f"positions/{name}" for name in json.loads(attributes["positions"])]
@@ -135,7 +135,7 @@ def header(path: Path) -> tuple[dict[str, Any], bool, list[str]]:
         raise InputError(f"{path}: there is no such file")
     if not h5py.is_hdf5(path):
         raise InputError(f"{path} is not a recording: it is no HDF5 file, or a damaged one")
-    with _reading(path) as file:
+    with reading(path) as file:
         attributes = {name: _plain(value) for name, value in file.attrs.items()}
         if attributes.get("format") != FORMAT:
             raise InputError(f"{path} is not a recording: its format is not {FORMAT!r}")
@@ -152,7 +152,8 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[h5py.File]:
+def reading(path: Path) -> Iterator[h5py.File]:
+    """The file, open for the block, with HDF5's errors as one line."""
     try:
         # A writer's lock is on its sidecar; HDF5's own would fail where locks can't be had.
         with h5py.File(path, "r", locking=False) as file:

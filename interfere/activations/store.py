@@ -8,62 +8,74 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from jaxtyping import Bool
 
 from interfere import cache
 from interfere.activations import layout as contents
 from interfere.activations.layout import IDENTITY, MACHINE, Layout
 from interfere.activations.lock import only_writer
-from interfere.activations.recording import Recording, header, open_recording
+from interfere.activations.recording import Recording, header, open_recording, reading
 from interfere.errors import InputError
+
+KEPT = "what is finished in it is kept; make room, then resume=True (--resume)"
 
 
 class Writer:
-    """Fills the chunks of a file that `writing` has opened."""
+    """Fills the chunks of a file that HDF5 has laid out.
 
-    def __init__(self, file: h5py.File, layout: Layout) -> None:
-        self._file = file
-        self._layout = layout
-        self.done: Bool[np.ndarray, " chunks"] = file["chunks/done"][:].astype(bool)
-        """Chunks that were there when the file was opened."""
+    Datasets are contiguous and allocated, so their bytes go to the file directly: HDF5
+    would hold back what a full disk refuses, and fail over it for as long as it lives.
+    """
 
-    def check_done(self) -> None:
-        """Undo finished chunks whose bytes are not what their checksum says."""
-        for chunk in np.flatnonzero(self.done):
-            rows = self._rows(int(chunk))
-            parts = (self._file[name][rows] for name in self._layout.datasets)
-            if contents.checksum(parts) != self._file["chunks/checksum"][chunk]:
-                self.done[chunk] = False
-                self._file["chunks/done"][chunk] = 0
-        self._file.flush()
+    def __init__(self, path: Path, handle: int, layout: Layout) -> None:
+        self._path, self._handle, self._layout = path, handle, layout
+        with reading(path) as file:
+            names = [*layout.datasets, "chunks/done", "chunks/checksum"]
+            self._offsets = {name: file[name].id.get_offset() for name in names}
+            done = file["chunks/done"][...].astype(bool)
+            self.todo = [
+                i
+                for i, is_done in enumerate(done)
+                if not (is_done and self._whole(file, i))
+            ]
+            """Chunks that are not there yet, or not as their checksum says."""
 
     def write(self, chunk: int, values: Mapping[str, np.ndarray]) -> None:
         """Write a chunk's rows of every dataset, then its checksum, then its bit."""
-        rows, parts = self._rows(chunk), []
+        parts = []
+        self._put("chunks/done", chunk, np.zeros(1, np.uint8))
         for name, (_, kind) in self._layout.datasets.items():
             parts.append(np.ascontiguousarray(values[name], dtype=kind))
-            self._file[name][rows] = parts[-1]
-        self._file.flush()
-        self._file["chunks/checksum"][chunk] = contents.checksum(parts)
-        self._file.flush()
-        self._file["chunks/done"][chunk] = 1
-        self._file.flush()
+            self._put(name, self._layout.plan.chunks[chunk].start, parts[-1])
+        self._put("chunks/checksum", chunk, np.array([contents.checksum(parts)], np.uint32))
+        self._put("chunks/done", chunk, np.ones(1, np.uint8))
 
     def complete(self) -> None:
         """Say that every chunk is there, in place: no metadata is moved."""
-        self._file.attrs.modify("complete", np.uint8(1))
-        self._file.flush()
+        with (
+            _one_line(self._path, KEPT),
+            h5py.File(self._path, "r+", locking=False) as file,
+        ):
+            file.attrs.modify("complete", np.uint8(1))
 
-    def _rows(self, chunk: int) -> slice:
+    def _put(self, name: str, row: int, values: np.ndarray) -> None:
+        offset = self._offsets[name] + row * values[0].nbytes
+        left = values.reshape(-1).view(np.uint8).data
+        with _one_line(self._path, KEPT):
+            while left:
+                written = os.pwrite(self._handle, left, offset)
+                left, offset = left[written:], offset + written
+
+    def _whole(self, file: h5py.File, chunk: int) -> bool:
         rows = self._layout.plan.chunks[chunk]
-        return slice(rows.start, rows.stop)
+        parts = (file[name][rows.start : rows.stop] for name in self._layout.datasets)
+        return contents.checksum(parts) == int(file["chunks/checksum"][chunk])
 
 
 @contextmanager
 def writing(path: Path, layout: Layout) -> Iterator[Writer]:
     """Open a file to fill, made first if it isn't there.
 
-    It is allocated beside its place and moved there, so that a file at `path` is always
+    It is laid out beside its place and moved there, so that a file at `path` is always
     one that can be read or gone on with.
 
     Raises:
@@ -73,14 +85,17 @@ def writing(path: Path, layout: Layout) -> Iterator[Writer]:
         if not path.exists():
             _refuse_if_too_large(path, layout)
             with (
-                _one_line(path),
                 cache.whole_file(path) as draft,
+                _one_line(path, "make room or name a file on another disk"),
                 h5py.File(draft, "w") as new,
             ):
                 contents.create(new, layout)
-        way_out = "what is finished in it is kept; make room, then resume=True (--resume)"
-        with _one_line(path, way_out), h5py.File(path, "r+", locking=False) as file:
-            yield Writer(file, layout)
+        with _one_line(path, KEPT):
+            handle = os.open(path, os.O_RDWR)
+        try:
+            yield Writer(path, handle, layout)
+        finally:
+            os.close(handle)
 
 
 def find(path: Path, layout: Layout, *, resume: bool) -> Recording | None:

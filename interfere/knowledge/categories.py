@@ -20,7 +20,7 @@ def ever_right(
     """
     with np.errstate(divide="ignore"):
         misses = SAMPLES * np.log1p(-np.clip(probability, 0, 1)).sum(0)
-    return np.asarray(-np.expm1(misses))
+    return np.asarray(0.0 - np.expm1(misses))
 
 
 def categories(

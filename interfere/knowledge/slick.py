@@ -152,7 +152,7 @@ def _categorise(
             if method == "sampling":
                 outcome = _sampled(model, group, outcome, seed)
             parts.append(_rows(model, group, outcome, method))
-    empty = {column: np.nan for column in NUMBERS}
+    empty = dict.fromkeys(NUMBERS, np.nan)
     parts.append(
         pd.DataFrame(
             [

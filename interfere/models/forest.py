@@ -43,17 +43,10 @@ class Forest:
         roots = self.depth == 0
         self.into[roots] = self.greedy_into[roots] = 1
 
-    def read(
-        self,
-        nodes: Int[np.ndarray, " n"],
-        logits: Float[Tensor, "n v"],
-        *,
-        temperature: float,
-        top_k: int,
-    ) -> None:
+    def read(self, nodes: Int[np.ndarray, " n"], logits: Float[Tensor, "n v"]) -> None:
         """Take the next-token logits at these nodes."""
-        kept, tokens = logits.topk(min(top_k, logits.shape[1]))
-        kept = kept.double() / temperature
+        kept, tokens = logits.topk(min(self._top_k, logits.shape[1]))
+        kept = kept.double() / self._temperature
         norm = kept.logsumexp(1, keepdim=True)
         stops = self._is_terminator(tokens)
         self.stop[nodes] = ((kept - norm).exp() * stops).sum(1).cpu().numpy()
@@ -66,7 +59,7 @@ class Forest:
         child = self.first_child[nodes][row] + nth
         rows = torch.from_numpy(row).to(logits.device)
         led = torch.from_numpy(self.token[child]).to(logits.device)
-        score = logits[rows, led].double() / temperature
+        score = logits[rows, led].double() / self._temperature
         chance = (score - norm[rows, 0]).exp() * (score >= kept[rows, -1])
         self.into[child] = chance.cpu().numpy()
         self.greedy_into[child] = (led == tokens[rows, 0]).cpu().numpy()

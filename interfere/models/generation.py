@@ -10,6 +10,7 @@ from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.facts.questions import prompt
 from interfere.models.encoding import encode_prompts
+from interfere.models.evaluating import evaluating
 from interfere.models.model import Model
 from interfere.models.trie import line_ends
 from interfere.progress import progress
@@ -113,29 +114,20 @@ def _generate(
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     copies = config.num_return_sequences or 1
     said: list[list[str]] = [[] for _ in rows]
-    training = model.network.training
-    model.network.eval()
-    try:
-        with progress("generating", len(rows)) as advance:
-            begin = 0
-            while begin < len(order):
-                end = begin + 1
-                room = batch_tokens // copies
-                while (
-                    end < len(order) and (end + 1 - begin) * len(rows[order[end]]) <= room
-                ):
-                    end += 1
-                batch = order[begin:end]
-                tokens = _run(model, [rows[i] for i in batch], config)
-                decoded = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-                for place, i in enumerate(batch):
-                    said[i] = [
-                        _cut(t) for t in decoded[place * copies : (place + 1) * copies]
-                    ]
-                advance(len(batch))
-                begin = end
-    finally:
-        model.network.train(training)
+    with evaluating(model.network), progress("generating", len(rows)) as advance:
+        begin = 0
+        while begin < len(order):
+            end = begin + 1
+            room = batch_tokens // copies
+            while end < len(order) and (end + 1 - begin) * len(rows[order[end]]) <= room:
+                end += 1
+            batch = order[begin:end]
+            tokens = _run(model, [rows[i] for i in batch], config)
+            decoded = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+            for place, i in enumerate(batch):
+                said[i] = [_cut(t) for t in decoded[place * copies : (place + 1) * copies]]
+            advance(len(batch))
+            begin = end
     return said
 
 

@@ -1,13 +1,15 @@
 """A causal language model in two halves: the body, and the unembedding of chosen positions."""
 
 import weakref
+from typing import cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from interfere.errors import InputError
+from interfere.models.evaluating import evaluating
 
 _CHECKED: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
 
@@ -18,7 +20,7 @@ def body(network: PreTrainedModel) -> PreTrainedModel:
     Raises:
         InputError: body and `unembed` together do not give the network's own logits.
     """
-    inner: PreTrainedModel = network.base_model
+    inner = cast(PreTrainedModel, network.base_model)
     if network not in _CHECKED:
         _check(network, inner)
         _CHECKED.add(network)
@@ -26,8 +28,9 @@ def body(network: PreTrainedModel) -> PreTrainedModel:
 
 
 def unembed(network: PreTrainedModel, hidden: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:
-    """Logits of last hidden states, with the scale or soft cap that the architecture has."""
-    logits: Tensor = network.get_output_embeddings()(hidden)
+    """Logits of last hidden states, scaled or capped as the architecture has it."""
+    logits = cast(nn.Module, network.get_output_embeddings())(hidden)  # type: ignore[no-untyped-call]
+    assert isinstance(logits, Tensor)
     config = network.config
     if scale := getattr(config, "logit_scale", None):  # Cohere
         logits = logits * scale
@@ -41,7 +44,7 @@ def unembed(network: PreTrainedModel, hidden: Float[Tensor, "n d"]) -> Float[Ten
 def _check(network: PreTrainedModel, inner: PreTrainedModel) -> None:
     device = next(network.parameters()).device
     tokens = torch.arange(1, 5, device=device)[None]
-    with torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         expected = network(input_ids=tokens, use_cache=False).logits[0].float()
         hidden = inner(input_ids=tokens, use_cache=False).last_hidden_state[0]
         found = unembed(network, hidden).float()

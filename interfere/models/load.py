@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.resources
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -31,6 +32,7 @@ _UNREADABLE = (
     LookupError,
     TypeError,
     RuntimeError,
+    struct.error,
 )
 
 

@@ -1,4 +1,4 @@
-"""Accepted surface forms of an answer as a token trie, and the tokens that end an answer."""
+"""Accepted forms of an answer as a token trie, and the tokens that end an answer."""
 
 import weakref
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _ENDS: weakref.WeakKeyDictionary[
 
 @dataclass(frozen=True)
 class Trie:
-    """Token paths of a fact's accepted forms, breadth first: a node's children are neighbours."""
+    """Token paths of accepted forms, breadth first: a node's children are neighbours."""
 
     parent: Int[np.ndarray, " nodes"]
     """Node 0 is the root (the prompt's last token), its own parent."""
@@ -49,12 +49,12 @@ class Trie:
 
 def terminators(tokenizer: PreTrainedTokenizerBase) -> Bool[np.ndarray, " vocabulary"]:
     """True for tokens whose text begins with a newline, and for end-of-sequence."""
-    return _ends(tokenizer)[0]
+    return np.asarray(_ends(tokenizer)[0])
 
 
 def line_ends(tokenizer: PreTrainedTokenizerBase) -> Bool[np.ndarray, " vocabulary"]:
     """True for tokens whose text holds a newline, and for end-of-sequence."""
-    return _ends(tokenizer)[1]
+    return np.asarray(_ends(tokenizer)[1])
 
 
 def _ends(tokenizer: PreTrainedTokenizerBase) -> Bool[np.ndarray, "2 vocabulary"]:
@@ -87,7 +87,7 @@ def build_tries(
     for group in answers:
         rows = slice(begin, begin + len(group))
         begin += len(group)
-        if not open_[rows][0] or not tokenizer.decode(open_[rows][0]).strip():
+        if not open_[rows][0] or not str(tokenizer.decode(open_[rows][0])).strip():
             raise InputError(f"the answer {group[0]!r} tokenises to nothing")
         tries.append(_build(ended[rows], open_[rows], ends))
     return tries

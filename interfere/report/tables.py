@@ -63,9 +63,9 @@ def counts_table(counts: pd.DataFrame) -> Table:
 def comparison_tables(comparison: Comparison) -> list[Table]:
     """Net loss, and drift and CKA by hook and position."""
     drift = comparison.drift().groupby(["hook", "position"], sort=False)
-    moved = drift[["cosine", "relative_norm"]].mean().reset_index()
+    moved = drift[["drift", "relative_norm"]].mean().reset_index()
     both = moved.merge(comparison.cka(), on=["hook", "position"])
-    named = both.rename(columns={"cosine": "drift (1 − cosine)", "relative_norm": "norm change"})
+    named = both.rename(columns={"drift": "drift (1 − cosine)", "relative_norm": "norm change"})
     return [
         plain_table(comparison.net_loss(), "held-out facts"),
         plain_table(named, "by layer"),

@@ -124,8 +124,8 @@ def _start(prepared: Prepared) -> pd.DataFrame:
     held_out = prepared.split.held_out
     base = prepared.recording("held_out", held_out, of_base=True)
     drift = compare(base, prepared.recording("held_out", held_out)).drift()
-    means = drift.groupby(["hook", "position"], sort=False)["cosine"].mean().reset_index()
-    return _of_start(prepared, means.assign(metric="drift_base", value=means["cosine"]))
+    means = drift.groupby(["hook", "position"], sort=False)["drift"].mean().reset_index()
+    return _of_start(prepared, means.assign(metric="drift_base", value=means["drift"]))
 
 
 def _of_start(prepared: Prepared, table: pd.DataFrame) -> pd.DataFrame:
@@ -208,7 +208,7 @@ def _drift(path: Path) -> pd.DataFrame:
     last = epochs.loc[epochs["step"].idxmax()]
     scale = float(last["epoch"]) / float(manifest_steps)
     return table.assign(
-        metric=table["reference"].map(names), value=table["cosine"], epoch=table["step"] * scale
+        metric=table["reference"].map(names), value=table["drift"], epoch=table["step"] * scale
     )[["hook", "position", "step", "epoch", "metric", "value"]]
 
 

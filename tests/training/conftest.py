@@ -1,29 +1,11 @@
 """A tiny Llama, and a split made by hand."""
 
-from dataclasses import dataclass, replace
-
 import pytest
 import torch
 from tiny_models import places, tiny_model
 
-from interfere.facts.fact import FactSet
+from interfere.knowledge.splits import Split
 from interfere.models.model import Model
-
-
-@dataclass(frozen=True)
-class HandSplit:
-    """What training reads of a split."""
-
-    known: FactSet
-    unknown: FactSet
-
-    @property
-    def training(self) -> FactSet:
-        return self.known + self.unknown
-
-    @property
-    def known_only(self) -> "HandSplit":
-        return replace(self, unknown=self.unknown[:0])
 
 
 @pytest.fixture(autouse=True)
@@ -41,5 +23,15 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="session")
-def split() -> HandSplit:
-    return HandSplit(known=places()[:10], unknown=places()[10:18])
+def split() -> Split:
+    facts = places()
+    return Split(
+        known=facts[:10],
+        unknown=facts[10:18],
+        validation=facts[18:20],
+        held_out=facts[20:26],
+        control=facts[:0],
+        others=facts[26:30],
+        notes=(),
+        seed=0,
+    )

@@ -1,0 +1,216 @@
+"""What a recording holds, held to plain forward passes of one fact at a time."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from tiny_models import CONFIGS, places, tiny_model
+
+from interfere.activations.gathering import Gathering
+from interfere.activations.recorder import record
+from interfere.activations.recording import Recording, open_recording
+from interfere.errors import InputError
+from interfere.facts.fact import Fact, FactSet
+from interfere.models.answering import ask
+from interfere.models.hooks import hook_names, watching
+from interfere.models.model import Model
+
+SMALL = {"chunk_facts": 20, "batch_facts": 8}
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def recording(model, tmp_path_factory) -> Recording:
+    file = tmp_path_factory.mktemp("recording") / "all.h5"
+    return record(model, places(), file, hooks="*", **SMALL)
+
+
+def relative(found, expected) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_rows_are_the_plain_forward_of_one_fact_at_a_time(architecture, tmp_path):
+    model = tiny_model(architecture)
+    names = hook_names(model.network)
+    facts = places()[:12]
+    recording = record(
+        model, facts, tmp_path / "a.h5", hooks="*", chunk_facts=7, batch_facts=3
+    )
+    for row, tokens in enumerate(recording.tokens):
+        seen: dict[str, torch.Tensor] = {}
+        ids = torch.from_numpy(tokens).long()[None]
+        with torch.inference_mode(), watching(model.network, names, seen.__setitem__):
+            logits = model.network(ids).logits[0].double()
+        for position in recording.positions:
+            at = recording.at(position)[row]
+            for name in names:
+                found = recording[name, position][row]
+                assert relative(found, seen[name][0, at].numpy()) < 1e-4, (name, position)
+        start = recording.at("answer_first")[row]
+        steps = logits[start - 1 : -1].log_softmax(-1)
+        expected = steps.gather(1, ids[0, start:, None]).sum().item()
+        assert recording.logprob[row] == pytest.approx(expected, rel=1e-4)
+
+
+def test_layout_in_plain_h5py(recording):
+    n, d = len(places()), 64
+    with h5py.File(recording.path) as file:
+        for name in ("format", "version", "model", "weights", "tokenizer", "facts"):
+            assert name in file.attrs
+        for name in ("libraries", "dtype", "batch_plan", "threads"):
+            assert name in file.attrs
+        assert file.attrs["complete"] == 1
+        data = file["blocks.1.hook_out/subject_last"]
+        assert data.shape == (n, d)
+        assert data.dtype == np.float32
+        assert data.chunks is None
+        assert data.compression is None
+        assert file["blocks.0.attn.hook_z/answer_first"].shape == (n, 4, 16)
+        assert file["ln_final.hook_out/prompt_last"].shape == (n, d)
+        assert [s.decode() for s in file["facts/id"]] == places().ids
+        answers = [fact.answer for fact in places()]
+        assert list(file["facts/answer"].asstr()) == answers
+        assert file["prompts"].asstr()[0].startswith("Q: Which country is Shanghai")
+        assert file["tokens/offsets"].shape == (n + 1,)
+        assert file["tokens/offsets"][-1] == len(file["tokens/ids"])
+        assert file["positions/prompt_last"].shape == (n,)
+        assert file["score/logprob"].shape == file["score/right"].shape == (n,)
+        assert list(file["chunks/done"]) == [1, 1, 1]
+        assert file["chunks/checksum"].shape == (3,)
+
+
+def test_tokens_are_prompt_answer_and_end(recording, model):
+    for row, fact in enumerate(places()):
+        text = f"{recording.prompts[row]} {fact.answer}\n"
+        assert model.tokenizer.decode(recording.tokens[row]) == text
+        before = recording.tokens[row][: recording.at("answer_first")[row]]
+        assert model.tokenizer.decode(before) == recording.prompts[row]
+        assert recording.at("prompt_last")[row] == recording.at("answer_first")[row] - 1
+
+
+def test_positions_where_the_subject_stands_twice(model, tmp_path):
+    question = "Is Cairo, the old Cairo, in Africa or where?"
+    facts = FactSet((Fact("0" * 16, "Cairo", "P17", "Egypt", question=question),), "two")
+    recording = record(model, facts, tmp_path / "two.h5")
+    upto = recording.tokens[0][: recording.at("subject_last")[0] + 1]
+    assert model.tokenizer.decode(upto).endswith("the old Cairo")
+
+
+def test_score_is_that_of_asking(recording, model):
+    answers = ask(model, places(), sampling=False)
+    assert recording.logprob == pytest.approx(answers.logprob, rel=1e-4)
+    assert not (recording.right & ~answers.right).any()
+
+
+def test_right_follows_the_greedy_answer(model, tmp_path):
+    # A head turned towards "Q: …\nA: China\n" of one fact makes that fact right.
+    fact, twin = places()[:1], model.copy()
+    optimizer = torch.optim.Adam(twin.network.parameters(), lr=3e-3)
+    ids = torch.tensor([record(model, fact, tmp_path / "0.h5").tokens[0]]).long()
+    for _ in range(40):
+        loss = twin.network(ids, labels=ids).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert record(twin, fact, tmp_path / "1.h5").right.all()
+    assert ask(twin, fact, sampling=False).right.all()
+
+
+def test_a_tuned_copy_records_its_own_weights(recording, model, tmp_path):
+    twin = model.copy()
+    with torch.no_grad():
+        twin.network.get_submodule("model.layers.1.mlp.down_proj").weight.mul_(2)
+    tuned = record(twin, places(), tmp_path / "tuned.h5", **SMALL)
+    assert tuned.attributes["weights"] != recording.attributes["weights"]
+    key = "blocks.0.hook_out", "subject_last"
+    assert np.array_equal(tuned[key], recording[key])
+    assert not np.allclose(
+        tuned["blocks.1.hook_out", "subject_last"],
+        recording["blocks.1.hook_out", "subject_last"],
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_kept_to_the_bit(dtype, tmp_path):
+    model = tiny_model()
+    model.network.to(dtype)
+    recording = record(model, places()[:5], tmp_path / "half.h5", batch_facts=1)
+    seen: dict[str, torch.Tensor] = {}
+    names = ["blocks.1.hook_out"]
+    with torch.inference_mode(), watching(model.network, names, seen.__setitem__):
+        model.network(torch.from_numpy(recording.tokens[3]).long()[None])
+    at = recording.at("prompt_last")[3]
+    found = recording["blocks.1.hook_out", "prompt_last"]
+    assert found.dtype == np.float32
+    assert np.array_equal(found[3], seen["blocks.1.hook_out"][0, at].float().numpy())
+
+
+def test_the_mode_is_restored(model, tmp_path):
+    twin = model.copy()
+    twin.network.train()
+    twin.network.get_submodule("model.norm").eval()
+    before = [module.training for module in twin.network.modules()]
+    record(twin, places()[:3], tmp_path / "a.h5")
+    assert [module.training for module in twin.network.modules()] == before
+
+
+def test_a_finished_recording_is_not_made_again(recording, model, monkeypatch):
+    monkeypatch.setattr(Gathering, "run", None)
+    again = record(model, places(), recording.path, hooks="*", **SMALL)
+    assert again.attributes == recording.attributes
+
+
+def test_aliases_and_unknown_names(recording):
+    same = recording["blocks.1.hook_resid_post", "prompt_last"]
+    assert np.array_equal(same, recording["blocks.1.hook_out", "prompt_last"])
+    with pytest.raises(InputError, match=r"'blocks.9.hook_out'; near it are .*hook_out"):
+        _ = recording["blocks.9.hook_out", "prompt_last"]
+    with pytest.raises(InputError, match=r"'subject_lst'; near it are subject_last"):
+        _ = recording["blocks.1.hook_out", "subject_lst"]
+
+
+def test_table_and_reopening(recording):
+    again = open_recording(recording.path)
+    assert list(again.table.columns) == ["id", "subject", "relation", "answer"]
+    assert list(again.table["id"]) == places().ids
+    assert len(again) == 50
+    assert again.hooks == recording.hooks
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hooks": "blocks.7.hook_out"}, r"no hook is named 'blocks.7.hook_out'"),
+        ({"positions": ["prompt_first"]}, r"'prompt_first'; near it are prompt_last"),
+        ({"positions": []}, r"no positions are named; there are subject_last"),
+        ({"batch_facts": 0}, r"at least 1 fact, got 1024 and 0"),
+    ],
+)
+def test_bad_arguments_leave_no_file(model, tmp_path, arguments, message):
+    with pytest.raises(InputError, match=message):
+        record(model, places(), tmp_path / "a.h5", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_facts(model, tmp_path):
+    long = replace(places()[0], question="Where is Shanghai? " * 40)
+    with pytest.raises(
+        InputError, match=r"x: row 0 \('Shanghai'\) takes \d+ tokens, .* 128"
+    ):
+        record(model, FactSet((long,), "x"), tmp_path / "a.h5")
+    with pytest.raises(InputError, match="x: there are no facts"):
+        record(model, FactSet((), "x"), tmp_path / "a.h5")
+
+
+def test_double_precision_is_refused(tmp_path):
+    model = tiny_model()
+    model.network.double()
+    with pytest.raises(InputError, match=r"computes in float64; load it in float32"):
+        record(model, places(), tmp_path / "a.h5")
