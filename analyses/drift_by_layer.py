@@ -37,17 +37,25 @@ def draw(numbers: pd.DataFrame) -> Figure:
     looks = style.looks(numbers["arm"])
     middle = int(numbers["layer"].quantile(0.5, interpolation="higher"))
     views = (
-        ("layer", numbers[numbers["epoch"] == numbers["epoch"].max()], "block", "at the end"),
-        ("epoch", numbers[numbers["layer"] == middle], "epoch", f"block {middle}, by epoch"),
+        (
+            "layer",
+            numbers[numbers["epoch"] == numbers["epoch"].max()],
+            "block",
+            "at the end",
+        ),
+        (
+            "epoch",
+            numbers[numbers["layer"] == middle],
+            "epoch",
+            f"block {middle}, by epoch",
+        ),
     )
     figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
     for axis, (column, rows, label, title) in zip(axes, views, strict=True):
-        for name, line in rows.sort_values(column).groupby("arm", sort=False):
-            look = looks[str(name)]
-            axis.plot(line[column], line["mean"], label=name, marker="o", ms=3, **look)
-            axis.fill_between(
-                line[column], line["min"], line["max"], color=look["color"], alpha=0.15,
-                linewidth=0,
+        for name, look in looks.items():
+            line = rows[rows["arm"] == name].sort_values(column)
+            style.band(
+                axis, line[column], line[["mean", "min", "max"]], name, look, marker="o"
             )
         axis.set(title=title, xlabel=label)
     axes[0].xaxis.get_major_locator().set_params(integer=True)

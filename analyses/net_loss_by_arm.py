@@ -45,15 +45,27 @@ def draw(numbers: pd.DataFrame) -> Figure:
     """A panel a level; points with 95 % intervals over answers."""
     arms = list(dict.fromkeys(numbers["arm"]))
     figure, axes = plt.subplots(
-        1, len(PANELS), figsize=(11, 0.36 * len(arms) + 1.5), sharey=True, layout="constrained"
+        1,
+        len(PANELS),
+        figsize=(11, 0.36 * len(arms) + 1.5),
+        sharey=True,
+        layout="constrained",
     )
     for axis, title in zip(axes, PANELS.values(), strict=True):
         panel = numbers[numbers["panel"] == title].set_index("arm").reindex(arms)
         for place, (_, row) in enumerate(panel.iterrows()):
             colour = style.COLOURS[place % len(style.COLOURS)]
             if row["reached"] is False or row["reached"] == False:  # noqa: E712
-                axis.text(0.5, place, "not reached", va="center", ha="center", fontsize=8,
-                          color="0.4", transform=axis.get_yaxis_transform())
+                axis.text(
+                    0.5,
+                    place,
+                    "not reached",
+                    va="center",
+                    ha="center",
+                    fontsize=8,
+                    color="0.4",
+                    transform=axis.get_yaxis_transform(),
+                )
             elif not np.isnan(row["value"]):
                 axis.plot(row["value"], place, "o", color=colour)
                 axis.plot([row["low"], row["high"]], [place, place], color=colour)

@@ -35,18 +35,18 @@ def draw(numbers: pd.DataFrame) -> Figure:
     positions = [p for p in TITLES if p in set(numbers["position"])]
     looks = style.looks(numbers["keys"])
     figure, axes = plt.subplots(
-        1, len(positions), figsize=(3.3 * len(positions), 3.4), sharey=True, squeeze=False,
+        1,
+        len(positions),
+        figsize=(3.3 * len(positions), 3.4),
+        sharey=True,
+        squeeze=False,
         layout="constrained",
     )
     for axis, position in zip(axes[0], positions, strict=True):
         panel = numbers[numbers["position"] == position].sort_values("layer")
-        for keys, line in panel.groupby("keys", sort=False):
-            look = looks[str(keys)]
-            axis.plot(line["layer"], line["overlap"], marker="o", ms=3, label=keys, **look)
-            axis.fill_between(
-                line["layer"], line["overlap_low"], line["overlap_high"], color=look["color"],
-                alpha=0.15, linewidth=0,
-            )
+        for keys, look in looks.items():
+            line = panel[panel["keys"] == keys]
+            style.band(axis, line["layer"], line[list(METRICS)], keys, look, marker="o")
         for level in (0, 1):
             axis.axhline(level, color="0.5", linewidth=0.8, linestyle=":")
         axis.set(title=TITLES[position], xlabel="block")

@@ -11,7 +11,11 @@ from matplotlib.figure import Figure
 from interfere.errors import InputError
 from interfere.plotting import style
 
-METRICS = {"task": "Known, trained", "plasticity": "Unknown, trained", "stability": "held out"}
+METRICS = {
+    "task": "Known, trained",
+    "plasticity": "Unknown, trained",
+    "stability": "held out",
+}
 
 PAPER = {
     "attention only": (0.946, 0.010, 0.931),
@@ -65,15 +69,24 @@ def draw(numbers: pd.DataFrame) -> Figure:
         spread = np.vstack([panel["mean"] - panel["min"], panel["max"] - panel["mean"]])
         axis.barh(places, panel["mean"].fillna(0), color=style.COLOURS[5], height=0.6)
         axis.errorbar(
-            panel["mean"], places, xerr=spread.clip(min=0), fmt="none", ecolor="0.2", capsize=3
+            panel["mean"],
+            places,
+            xerr=spread.clip(min=0),
+            fmt="none",
+            ecolor="0.2",
+            capsize=3,
         )
-        axis.scatter(panel["paper"], places, marker="D", s=26, color=style.COLOURS[1], zorder=3)
+        axis.scatter(
+            panel["paper"], places, marker="D", s=26, color=style.COLOURS[1], zorder=3
+        )
         for place, value in zip(places, panel["mean"], strict=True):
             text = "–" if np.isnan(value) else f"{value:.3f}"
             axis.text(0.02, place, text, va="center", fontsize=8)
         axis.set(title=metric, xlim=(0, 1.03), yticks=places, yticklabels=groups)
     axes[0].invert_yaxis()
-    figure.supxlabel("accuracy at the end; line: range of seeds; ◆ paper, Qwen2.5-1.5B", fontsize=9)
+    figure.supxlabel(
+        "accuracy at the end; line: range of seeds; ◆ paper, Qwen2.5-1.5B", fontsize=9
+    )
     return figure
 
 

@@ -53,7 +53,9 @@ def tabulate(study: Path) -> pd.DataFrame:
 
 def middle(hooks: list[str]) -> str:
     """The middle one of the residual stream's hooks."""
-    blocks = [hook for hook in hooks if hook.endswith(".hook_out") and hook.startswith("blocks")]
+    blocks = [
+        hook for hook in hooks if hook.endswith(".hook_out") and hook.startswith("blocks")
+    ]
     if not blocks:
         raise InputError("the recordings hold no residual stream; add blocks.*.hook_out")
     return blocks[len(blocks) // 2]
@@ -63,15 +65,18 @@ def _chosen(
     configuration: Study, index: pd.DataFrame, study: Path
 ) -> list[tuple[str, Path]]:
     root = study.parent.parent
-    before = index[index["when"] == "before"]
-    found = []
-    for row in before.to_dict("records"):
-        names = {"held_out": "old, before", "control": "control"}
-        found.append((names.get(row["set"], f"new, {row['set']}"), root / row["path"]))
-    plain = [a.name for a in configuration.arms if a.rows != "known" and a.mitigation is None]
-    after = index[(index["when"] == "after") & index["arm"].isin(plain[-2:][:1] or plain)]
-    for row in after.head(1).to_dict("records"):
-        found.append(("old, after SFT", root / row["path"]))
+    names = {"held_out": "old, before", "control": "control"}
+    found = [
+        (names.get(row["set"], f"new, {row['set']}"), root / row["path"])
+        for row in index[index["when"] == "before"].to_dict("records")
+    ]
+    plain = [
+        arm.name for arm in configuration.arms if arm.trains_new and not arm.mitigation
+    ]
+    after = index[(index["when"] == "after") & index["arm"].isin(plain)]
+    found += [
+        ("old, after SFT", root / row["path"]) for row in after.head(1).to_dict("records")
+    ]
     return found
 
 
@@ -79,18 +84,30 @@ def draw(numbers: pd.DataFrame) -> Figure:
     """Left: old facts before and after. Right: where the new ones lie."""
     views = (
         ("old facts, before and after", ("old, before", "old, after SFT")),
-        ("old facts and new ones, before", tuple(k for k in KINDS if k != "old, after SFT")),
+        (
+            "old facts and new ones, before",
+            tuple(k for k in KINDS if k != "old, after SFT"),
+        ),
     )
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.4), sharex=True, sharey=True,
-                                layout="constrained")
+    figure, axes = plt.subplots(
+        1, 2, figsize=(9, 4.4), sharex=True, sharey=True, layout="constrained"
+    )
     for axis, (title, kinds) in zip(axes, views, strict=True):
         for kind in kinds:
             rows = numbers[numbers["kind"] == kind]
             if rows.empty:
                 continue
             marker, colour = KINDS[kind]
-            axis.scatter(rows["x"], rows["y"], s=9, marker=marker, color=colour, alpha=0.6,
-                         label=kind, linewidth=0 if marker != "x" else 0.8)
+            axis.scatter(
+                rows["x"],
+                rows["y"],
+                s=9,
+                marker=marker,
+                color=colour,
+                alpha=0.6,
+                label=kind,
+                linewidth=0 if marker != "x" else 0.8,
+            )
         axis.set(title=title, xticks=[], yticks=[])
         axis.legend(loc="best", markerscale=2)
     figure.supxlabel(f"{numbers['hook'].iloc[0]}, last token of the subject", fontsize=9)

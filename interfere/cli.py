@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -19,17 +19,22 @@ ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="nano, smollm2-135m, a hub id or a folder")
 ]
 Source = Annotated[
-    str, typer.Argument(metavar="FACTS", help="geonames, a folder of EntityQuestions, or a file")
+    str,
+    typer.Argument(
+        metavar="FACTS", help="geonames, a folder of EntityQuestions, or a file"
+    ),
 ]
 Relations = Annotated[
     list[str] | None, typer.Option("--relation", help="a relation to ask; may be repeated")
 ]
 Limit = Annotated[int | None, typer.Option(help="facts a relation, most popular first")]
 Columns = Annotated[
-    list[str] | None, typer.Option("--column", help="field=column of a facts file; repeatable")
+    list[str] | None,
+    typer.Option("--column", help="field=column of a facts file; repeatable"),
 ]
 Changes = Annotated[
-    list[str] | None, typer.Option("--set", help="a.b=value in place of the study's; repeatable")
+    list[str] | None,
+    typer.Option("--set", help="a.b=value in place of the study's; repeatable"),
 ]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="a preset or a .yaml file")]
 
@@ -98,7 +103,9 @@ def _pairs(values: list[str] | None, option: str) -> dict[str, Any]:
     return found
 
 
-def _facts(source: str, relations: list[str] | None, limit: int | None, columns: list[str] | None) -> Any:
+def _facts(
+    source: str, relations: list[str] | None, limit: int | None, columns: list[str] | None
+) -> Any:
     from interfere.facts.load import load_facts
 
     named = {key: str(value) for key, value in _pairs(columns, "--column").items()} or None
@@ -110,7 +117,8 @@ def reproduce(
     study: StudyName,
     changes: Changes = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print plan, memory, disk and cost; load nothing")
+        bool,
+        typer.Option("--dry-run", help="print plan, memory, disk and cost; load nothing"),
     ] = False,
 ) -> None:
     """Run a study and make its tables and figures; finished runs are never run again."""
@@ -182,7 +190,12 @@ def categorise(
         raise InputError(f"--method {method}: there are exact and sampling")
     asked = _facts(facts, relation, limit, column)
     knowledge = sort(
-        load_model(model), asked, method=method, prompts=prompts, shots=shots, seed=seed  # type: ignore[arg-type]
+        load_model(model),
+        asked,
+        method=cast(Any, method),
+        prompts=prompts,
+        shots=shots,
+        seed=seed,  # type: ignore[arg-type]
     )
     _show(counts_table(knowledge.counts()))
     if out is not None:
@@ -200,12 +213,16 @@ def record(
     ] = None,
     positions: Annotated[
         list[str] | None,
-        typer.Option("--positions", help="subject_last, prompt_last, answer_first; repeatable"),
+        typer.Option(
+            "--positions", help="subject_last, prompt_last, answer_first; repeatable"
+        ),
     ] = None,
     relation: Relations = None,
     limit: Limit = None,
     column: Columns = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with an unfinished file")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with an unfinished file")
+    ] = False,
 ) -> None:
     """Record a model's activations on facts."""
     _quiet()
@@ -230,7 +247,8 @@ def train(
     out: Annotated[Path, typer.Option(help="folder to save in, Hugging Face format")],
     mitigation: Annotated[str | None, typer.Option(help="a mitigation's name")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="field=value of the mitigation; repeatable")
+        list[str] | None,
+        typer.Option("--set", help="field=value of the mitigation; repeatable"),
     ] = None,
     epochs: Annotated[float, typer.Option(help="passes over the facts")] = 24,
     learning_rate: Annotated[float, typer.Option(help="peak, AdamW")] = 1e-4,
@@ -242,7 +260,7 @@ def train(
 ) -> None:
     """Fine-tune a model on facts and save it."""
     _quiet()
-    from interfere.knowledge.splits import training_split
+    from interfere.knowledge.splits import Split
     from interfere.models.load import load_model
     from interfere.training.names import named_mitigation
     from interfere.training.train import train as tune
@@ -250,7 +268,7 @@ def train(
     chosen = named_mitigation(mitigation, _pairs(settings, "--set"))
     tune(
         load_model(model),
-        training_split(_facts(facts, relation, limit, column)),
+        Split.for_training(_facts(facts, relation, limit, column)),
         mitigation=chosen,
         epochs=epochs,
         learning_rate=learning_rate,
@@ -334,7 +352,8 @@ def cache_main(context: typer.Context) -> None:
 @cache_app.command()
 def clean(
     part: Annotated[
-        str | None, typer.Argument(help="one of the folders listed; all but downloads if left out")
+        str | None,
+        typer.Argument(help="one of the folders listed; all but downloads if left out"),
     ] = None,
 ) -> None:
     """Delete a part of the cache."""

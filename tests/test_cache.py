@@ -12,7 +12,9 @@ def test_environment_decides(tmp_path, monkeypatch):
 def test_a_file_in_the_way_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     monkeypatch.setenv("INTERFERE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(InputError, match="cannot write to the cache folder .*INTERFERE_CACHE"):
+    with pytest.raises(
+        InputError, match=r"cannot write to the cache folder .*INTERFERE_CACHE"
+    ):
         cache.home()
 
 

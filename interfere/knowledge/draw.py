@@ -108,8 +108,8 @@ def draw(
     drawn["others"] = _fitting(known, sizes["unknown"], of_unknown, cap)
     if len(drawn["others"]) < sizes["unknown"]:
         notes.append(
-            f"others: {len(drawn['others']):,} HighlyKnown facts are left where the unknown "
-            f"are {sizes['unknown']:,}"
+            f"others: {len(drawn['others']):,} HighlyKnown facts are left where "
+            f"the unknown are {sizes['unknown']:,}"
         )
     drawn["control"] = _take(pools.any, sizes["control"], of_unknown, cap, "control")
     return drawn, (*notes, *_unmatched(drawn))
@@ -153,7 +153,7 @@ def proportions(
 def _fitting(
     pool: Pool, size: int, wanted: Proportions, cap: int | None
 ) -> tuple[Row, ...]:
-    """At most `size` facts of the pool in these proportions, filled up with what there is."""
+    """`size` facts in these proportions as far as they go; fewer if there are fewer."""
     relations = sorted({row.relation for row in pool.rows})
     counts = {relation: pool.counts(relation, cap) for relation in relations}
     totals = np.array([counts[relation].total() for relation in relations], dtype=int)

@@ -66,7 +66,7 @@ class Knowledge:
             cap: at most so many facts of one answer in each set.
             seed: of the draw.
             drop_shared_subjects: no subject both trained on and measured (in any relation).
-            drop_shared_objects: no answer both trained on and measured; answers then differ.
+            drop_shared_objects: no answer both trained on and measured, so answers differ.
 
         Raises:
             InputError: too few facts of a kind; says how many there are.

@@ -1,4 +1,4 @@
-"""How many facts of each answer a set takes, so that sets have answers in like proportions."""
+"""How many facts of each answer a set takes, so that sets are alike in their answers."""
 
 from collections.abc import Mapping
 
@@ -9,23 +9,23 @@ from jaxtyping import Float, Int
 def fill(
     shares: Float[np.ndarray, " n"], bounds: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """min(bound, λ · share) with the λ that makes the sum 1, or all bounds if they fall short.
+    """min(bound, λ · share) with the λ that makes the sum 1; all bounds if they fall short.
 
     As near to `shares` as the bounds allow; sums to min(1, sum of bounds where share > 0).
     """
     bounds = np.where(shares > 0, bounds, 0.0)
     if bounds.sum() <= 1:
-        return bounds
+        return np.asarray(bounds)
     ratio = np.divide(bounds, shares, out=np.full(len(shares), np.inf), where=shares > 0)
     order = np.argsort(ratio, kind="stable")
     full, rest = 0.0, float(shares.sum())
     for i in order:
         scale = (1 - full) / rest if rest > 0 else np.inf
         if scale <= ratio[i]:
-            return np.minimum(bounds, scale * shares)
+            return np.asarray(np.minimum(bounds, scale * shares))
         full += bounds[i]
         rest -= shares[i]
-    return bounds
+    return np.asarray(bounds)
 
 
 def matched(
@@ -34,7 +34,7 @@ def matched(
     second: Int[np.ndarray, " n"],
     second_size: int,
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Proportions of two draws, as near to the first pool's and to each other as pools allow.
+    """Proportions of two draws, as near to each other and to the first pool's as can be.
 
     Args:
         first: facts of each answer in the pool that sets the proportions.
@@ -65,7 +65,7 @@ def _complete(
         return common
     rest = np.maximum(bounds - common, 0)
     left = np.where(rest > 0, pool, 0)
-    return common + missing * fill(left / max(1, left.sum()), rest / missing)
+    return np.asarray(common + missing * fill(left / max(1, left.sum()), rest / missing))
 
 
 def largest_remainder(
@@ -82,7 +82,7 @@ def largest_remainder(
         order = np.argsort(-short, kind="stable")
         order = order[taken[order] < available[order]][:missing]
         taken[order] += 1
-    return taken
+    return np.asarray(taken)
 
 
 def total_variation(one: Mapping[str, int], other: Mapping[str, int]) -> float:

@@ -54,8 +54,8 @@ def categorise(
         prompts: few-shot prompts a relation.
         shots: exemplars a prompt.
         seed: of exemplars and samples.
-        exemplars: where to draw exemplars from; None: a pool of the facts is reserved. Facts
-            drawn are in the category "exemplar" and in no split.
+        exemplars: where to draw exemplars from; None: a pool of the facts is reserved.
+            Facts drawn are in the category "exemplar" and in no split.
 
     Raises:
         InputError: settings out of range, too few exemplars, a fact that can't be asked.

@@ -9,7 +9,6 @@ import pandas as pd
 
 from interfere.activations.pairs import Pair, pair
 from interfere.activations.recording import Recording, open_recording
-from interfere.errors import InputError
 from interfere.measures.behaviour import behaviour
 from interfere.measures.cka import cka
 from interfere.measures.drift import drift
@@ -55,8 +54,12 @@ class Comparison:
         for position in self.pair.positions:
             for hook in self.pair.hooks:
                 for other in self.pair.hooks if all_pairs else [hook]:
-                    before = as_rows(self.pair.before[hook, position], self._name(hook, position))
-                    after = as_rows(self.pair.after[other, position], self._name(other, position))
+                    before = as_rows(
+                        self.pair.before[hook, position], self._name(hook, position)
+                    )
+                    after = as_rows(
+                        self.pair.after[other, position], self._name(other, position)
+                    )
                     found = cka(before, after)
                     row = {"hook": hook, "other_hook": other, "position": position}
                     rows.append(row | {"cka": found.value, "facts": found.facts})

@@ -71,7 +71,10 @@ def nearest_subject_share(
     codes = np.array([answers.index(fact.answer) for fact in new_facts])
     by_answer: dict[str, Fact] = {fact.answer: fact for fact in new_facts}
     said = np.array(
-        [[is_right(responses[i], by_answer[answer]) for answer in answers] for i in wrong]
+        [
+            [is_right(responses[int(i)], by_answer[answer]) for answer in answers]
+            for i in wrong
+        ]
     )
     rows = np.arange(len(wrong))
     share = float(said[rows, codes[nearest]].mean())

@@ -80,12 +80,16 @@ def subspace_overlap(
     sets = {"old": old, "new": new, "control": control}
     x, y, z = (as_rows(rows, f"{name}, {key}", least=4) for key, rows in sets.items())
     if not x.shape[1] == y.shape[1] == z.shape[1]:
-        dimensions = ", ".join(f"{k} {v.shape[1]}" for k, v in zip(sets, (x, y, z), strict=True))
+        dimensions = ", ".join(
+            f"{k} {v.shape[1]}" for k, v in zip(sets, (x, y, z), strict=True)
+        )
         raise InputError(f"{name}: sets differ in dimensions ({dimensions})")
     m = min(len(x) // 2, len(y), len(z))
     check_rank(rank, m, x.shape[1] - 1)  # at rank d every subspace is the whole space
     if splits < LEAST_SPLITS:
-        raise InputError(f"{name}: overlap needs {LEAST_SPLITS} splits or more, got {splits}")
+        raise InputError(
+            f"{name}: overlap needs {LEAST_SPLITS} splits or more, got {splits}"
+        )
 
     generator = np.random.default_rng(seed)
     s = np.array([_one_split(x, y, z, m, rank, generator) for _ in range(splits)])
@@ -137,9 +141,15 @@ def _ratio(
     return value, value - spread, value + spread
 
 
-def _mean_distance(old: Float64[np.ndarray, "n1 d"], new: Float64[np.ndarray, "n2 d"]) -> float:
+def _mean_distance(
+    old: Float64[np.ndarray, "n1 d"], new: Float64[np.ndarray, "n2 d"]
+) -> float:
     spread = np.sqrt(old.var(axis=0).sum())
-    return float(np.linalg.norm(new.mean(0) - old.mean(0)) / spread) if spread else float("nan")
+    return (
+        float(np.linalg.norm(new.mean(0) - old.mean(0)) / spread)
+        if spread
+        else float("nan")
+    )
 
 
 def overlap(

@@ -13,6 +13,7 @@ from interfere.models.asked import Asked, as_asked
 from interfere.models.evaluating import evaluating
 from interfere.models.forest import Forest
 from interfere.models.model import Model
+from interfere.models.scorer import Scorer
 from interfere.models.shared_prefix import run_prefix
 from interfere.models.trie import Trie, terminators
 
@@ -47,9 +48,9 @@ def ask(
     """Ask every fact after `prefix` and score the answers, in the facts' order.
 
     Greedy is right if the argmax walk through the token trie of accepted forms ends in a
-    terminator. The probability is the sum over that trie of products of token probabilities,
-    the terminators' too, each after temperature, then top-k, then renormalisation. It
-    misses what else normalisation forgives, and branches under a probability of 1e-5.
+    terminator. The probability is the sum over that trie of products of probabilities of
+    tokens, the terminators' too, each after temperature, then top-k, then renormalisation.
+    It misses what else normalisation forgives, and branches under a probability of 1e-5.
 
     Batches are made by length from the whole list of facts; padding moves the last bits.
 
@@ -105,9 +106,11 @@ def ask_again(
     with evaluating(model.network), torch.inference_mode():
         shared = run_prefix(model.network, head)
         for batch in _batches(rows, asked.tries, batch_tokens):
-            forest = Forest([asked.tries[i] for i in batch], ends)
-            scorer = _Batch(model, forest, shared, [rows[i] for i in batch])
-            logprob[batch] = scorer.canonical(temperature, top_k)
+            tries = [asked.tries[i] for i in batch]
+            forest = Forest(tries, ends, temperature=temperature, top_k=top_k)
+            scorer = Scorer(model, forest, shared, [rows[i] for i in batch])
+            logprob[batch] = scorer.canonical()
+            scorer.branches(NEGLIGIBLE if sampling else np.inf)
             right[batch], chance = forest.results()
             if sampling:
                 probability[batch] = chance

@@ -17,8 +17,14 @@ class Forest:
     """
 
     def __init__(
-        self, tries: Sequence[Trie], ends: Bool[np.ndarray, " vocabulary"]
+        self,
+        tries: Sequence[Trie],
+        ends: Bool[np.ndarray, " vocabulary"],
+        *,
+        temperature: float,
+        top_k: int,
     ) -> None:
+        self._temperature, self._top_k = temperature, top_k
         sizes = np.array([len(trie.parent) for trie in tries])
         self.offset = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         self.tries = tries

@@ -1,6 +1,7 @@
 """What the model says by itself: greedy responses, and samples as SLiCK first took them."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -137,7 +138,7 @@ def _run(model: Model, rows: list[list[int]], config: GenerationConfig) -> Tenso
     pad = config.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-    run: Callable[..., Tensor] = model.network.generate
+    run = cast(Callable[..., Tensor], model.network.generate)
     with torch.inference_mode():
         whole = run(
             input_ids=ids.to(model.device),

@@ -1,4 +1,4 @@
-"""A causal language model in two halves: the body, and the unembedding of chosen positions."""
+"""A causal language model in two halves: its body, and the unembedding of positions."""
 
 import weakref
 from typing import cast
@@ -38,7 +38,7 @@ def unembed(network: PreTrainedModel, hidden: Float[Tensor, "n d"]) -> Float[Ten
         logits = logits / divisor
     if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
         logits = torch.tanh(logits / cap) * cap
-    return logits
+    return cast(Tensor, logits)
 
 
 def _check(network: PreTrainedModel, inner: PreTrainedModel) -> None:

@@ -115,10 +115,14 @@ def _gguf(file: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         raise InputError(f"there is no file {file}")
     config = GgufConfig(dequantize=True)  # else it could be neither saved nor trained
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
-        network = AutoModelForCausalLM.from_pretrained(
-            str(file.parent), gguf_file=file.name, quantization_config=config, dtype=dtype
-        )
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+            network = AutoModelForCausalLM.from_pretrained(
+                str(file.parent),
+                gguf_file=file.name,
+                quantization_config=config,
+                dtype=dtype,
+            )
     except _UNREADABLE as error:
         raise InputError(f"{file} can't be read as GGUF: {_line(error)}") from error
     return network, tokenizer

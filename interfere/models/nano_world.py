@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -55,7 +55,7 @@ def draw_world(seed: int) -> World:
         shares = list(COUNTRY_SHARES.values())
         exposure += list(rng.choice(list(COUNTRY_SHARES), size=len(countries), p=shares))
     whole = FactSet(tuple(facts), cities.source, cities.attribution)
-    return World(whole, tuple(str(word) for word in exposure))  # type: ignore[arg-type]
+    return World(whole, tuple(cast(Exposure, str(word)) for word in exposure))
 
 
 def ground_truth() -> pd.DataFrame:
@@ -63,5 +63,7 @@ def ground_truth() -> pd.DataFrame:
 
     exposure: `questions` (statements and questions), `statements` (these alone), `never`.
     """
-    with resources.files("interfere.models").joinpath("nano/exposure.csv").open("rb") as file:
+    with (
+        resources.files("interfere.models").joinpath("nano/exposure.csv").open("rb") as file
+    ):
         return pd.read_csv(file, keep_default_na=False)

@@ -31,9 +31,15 @@ def answer_ranks(
         float64 [facts].
     """
     ranks = np.full(len(facts), np.nan)
-    lengths = [len(ids) for ids in encode_prompts(model.tokenizer, [prompt(f) for f in facts])]
+    lengths = [
+        len(ids) for ids in encode_prompts(model.tokenizer, [prompt(f) for f in facts])
+    ]
     for relation, answers in candidates.items():
-        rows = [i for i in np.argsort(lengths, kind="stable") if facts[int(i)].relation == relation]
+        rows = [
+            i
+            for i in np.argsort(lengths, kind="stable")
+            if facts[int(i)].relation == relation
+        ]
         for begin in range(0, len(rows), batch):
             chosen = [int(i) for i in rows[begin : begin + batch]]
             ranks[chosen] = _rank(model, [facts[i] for i in chosen], list(answers))
@@ -79,7 +85,9 @@ def _rank(model: Model, facts: list[Fact], answers: list[str]) -> list[int]:
                 **lend(inner, expand(prompts_cache, len(facts))),
             ).last_hidden_state
             logs = unembed(model.network, hidden).float().log_softmax(-1)
-            score = score + logs.gather(2, tokens[1:].expand(len(facts), -1)[..., None]).sum((1, 2))
+            score = score + logs.gather(
+                2, tokens[1:].expand(len(facts), -1)[..., None]
+            ).sum((1, 2))
         scores[:, column] = score.cpu()
     place = {answer: column for column, answer in enumerate(union)}
     found = []

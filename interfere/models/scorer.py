@@ -34,6 +34,7 @@ class Scorer:
         prompts: Sequence[Sequence[int]],
     ) -> None:
         self._model, self._forest, self._prompts = model, forest, prompts
+        self._shared = shared
         self._before = shared.get_seq_length() if shared is not None else 0
         self._cache = expand(shared, len(prompts))
 
@@ -77,17 +78,33 @@ class Scorer:
         for group in _groups([len(paths[i]) for i in order]):
             chosen = order[group]
             owner, nodes = owners[chosen], np.concatenate([paths[i] for i in chosen])
-            cache = gather(self._cache, torch.from_numpy(owner).to(self._model.device))
-            mask = torch.from_numpy(past[None] < (self._before + ends[owner])[:, None])
             rows = [forest.token[paths[i]].tolist() for i in chosen]
-            hidden = self._run(rows, ends[owner], mask, cache)
             row, column = _ragged(np.array([len(tokens) for tokens in rows]))
+            if self._slides(len(past) + max(len(tokens) for tokens in rows)):
+                rows = [[*self._prompts[i], *r] for i, r in zip(owner, rows, strict=True)]
+                column = column + ends[owner][row]
+                starts, mask = np.zeros_like(owner), torch.ones(len(rows), self._before)
+                cache = expand(self._shared, len(rows))
+            else:
+                starts = ends[owner]
+                mask = torch.from_numpy(past[None] < (self._before + starts)[:, None])
+                cache = gather(self._cache, torch.from_numpy(owner).to(self._model.device))
+            hidden = self._run(rows, starts, mask, cache)
             nodes, first = np.unique(nodes, return_index=True)
             fresh = ~forest.known[nodes]
             nodes, first = nodes[fresh], first[fresh]
             for part in _parts(len(nodes)):
                 logits = self._logits(hidden, row[first[part]], column[first[part]])
                 forest.read(nodes[part], logits)
+
+    def _slides(self, length: int) -> bool:
+        """Whether an attention window ends within this length.
+
+        Windows count cached positions, those that the mask hides too: a branch would see
+        less of its prompt than it should.
+        """
+        window = getattr(self._model.network.config, "sliding_window", None)
+        return window is not None and length >= window
 
     def _run(
         self,

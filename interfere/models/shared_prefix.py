@@ -3,11 +3,14 @@
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
+from interfere.errors import InputError
 from interfere.models.head import body
 
 
@@ -43,7 +46,12 @@ def gather(cache: DynamicCache, rows: Tensor) -> DynamicCache:
 def _map(cache: DynamicCache | None, change: Callable[[Tensor], Tensor]) -> DynamicCache:
     twin = DynamicCache()
     for layer in cache.layers if cache is not None else []:
+        if not isinstance(layer, DynamicLayer):
+            raise InputError(f"a cache of {type(layer).__name__} can't be lent to a batch")
         new = copy.copy(layer)
-        new.keys, new.values = change(layer.keys), change(layer.values)
+        new.keys, new.values = (
+            change(cast(Tensor, layer.keys)),
+            change(cast(Tensor, layer.values)),
+        )
         twin.layers.append(new)
     return twin

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -43,7 +44,7 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (6, 3))
 """Told apart in grey too."""
 
 
-def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
+def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour and line style of each arm, by its place in the study."""
     order = dict.fromkeys(names)
     return {
@@ -52,10 +53,26 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
     }
 
 
+def band(
+    axis: Axes,
+    x: pd.Series,
+    curve: pd.DataFrame,
+    label: str,
+    look: dict[str, Any],
+    marker: str | None = None,
+) -> None:
+    """A line with its range: `curve` has the columns middle, low and high, in this order."""
+    middle, low, high = (curve.iloc[:, i] for i in range(3))
+    axis.plot(x, middle, label=label, marker=marker, markersize=3, **look)
+    axis.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+
+
 def legend_below(figure: Figure, axis: Axes, columns: int = 4) -> None:
     """One legend for all panels, under them."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(columns, len(labels))
+    )
 
 
 def save(figure: Figure, numbers: pd.DataFrame, stem: Path) -> None:

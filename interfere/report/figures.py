@@ -42,7 +42,9 @@ def draw_all(study: str, say: Callable[[str], None] = lambda _: None) -> list[Pa
 
 
 def _load(script: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"interfere_analysis_{script.stem}", script)
+    spec = importlib.util.spec_from_file_location(
+        f"interfere_analysis_{script.stem}", script
+    )
     if spec is None or spec.loader is None:
         raise InputError(f"{script} can't be read")
     module = importlib.util.module_from_spec(spec)

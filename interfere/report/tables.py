@@ -16,8 +16,16 @@ def headline_table(table: pd.DataFrame, study: str) -> Table:
     """What each arm learnt and lost; net loss beyond the control with 95 % intervals."""
     view = _new(
         f"{study}: accuracies at the end, and held-out facts lost (share, 95 % interval)",
-        ["arm", "task", "plasticity", "stability", "net loss", "beyond the control",
-         "… at plasticity .9", "could have shown"],
+        [
+            "arm",
+            "task",
+            "plasticity",
+            "stability",
+            "net loss",
+            "beyond the control",
+            "… at plasticity .9",
+            "could have shown",
+        ],
     )
     for row in table.to_dict("records"):
         matched = _with_interval(row, "net_loss_0.9_beyond")
@@ -36,8 +44,16 @@ def contrast_table(table: pd.DataFrame) -> Table:
     """Differences of net loss between pairs of arms at matched plasticity."""
     view = _new(
         "difference of net loss at matched plasticity (95 % interval over answers)",
-        ["more", "less", "plasticity", "difference", "seeds", "could have shown", "shows",
-         "ratio"],
+        [
+            "more",
+            "less",
+            "plasticity",
+            "difference",
+            "seeds",
+            "could have shown",
+            "shows",
+            "ratio",
+        ],
     )
     for row in table.to_dict("records"):
         start = [str(row["more"]), str(row["less"]), str(row["level"])]
@@ -65,7 +81,9 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     drift = comparison.drift().groupby(["hook", "position"], sort=False)
     moved = drift[["drift", "relative_norm"]].mean().reset_index()
     both = moved.merge(comparison.cka(), on=["hook", "position"])
-    named = both.rename(columns={"drift": "drift (1 − cosine)", "relative_norm": "norm change"})
+    named = both.rename(
+        columns={"drift": "drift (1 − cosine)", "relative_norm": "norm change"}
+    )
     return [
         plain_table(comparison.net_loss(), "held-out facts"),
         plain_table(named, "by layer"),

@@ -114,7 +114,10 @@ def _disk(study: Study, net: Architecture, runs: int) -> float:
     keys = {arm.keys for arm in study.arms}
     before = 2 * sizes.held_out + sizes.control + sizes.unknown
     before += sizes.unknown * sum(len(study.seeds) if k != "natural" else 1 for k in keys)
-    return a_fact * (before + runs * sizes.held_out) + 2.0 * BYTES[study.dtype] * net.parameters
+    return (
+        a_fact * (before + runs * sizes.held_out)
+        + 2.0 * BYTES[study.dtype] * net.parameters
+    )
 
 
 def _measured_rate() -> float:

@@ -26,7 +26,7 @@ def read(study: Path) -> tuple[Study, pd.DataFrame, pd.DataFrame]:
 
 def control_arm(study: Study) -> str | None:
     """The Known-only control's name."""
-    names = [arm.name for arm in study.arms if arm.rows == "known"]
+    names = [arm.name for arm in study.arms if not arm.trains_new]
     return names[0] if names else None
 
 
@@ -38,7 +38,7 @@ def losses(study: Study, facts: pd.DataFrame) -> dict[tuple[str, Level], Loss]:
             facts, arm.name, level, control=None if arm.name == control else control
         )
         for arm in study.arms
-        for level in (("end",) if arm.rows == "known" else LEVELS)
+        for level in (("end",) if not arm.trains_new else LEVELS)
     }
 
 
@@ -55,9 +55,19 @@ def headline(study: Path) -> pd.DataFrame:
     for arm in configuration.arms:
         row: dict[str, object] = {"arm": arm.name, "seeds": len(seeds_of(facts, arm.name))}
         own = results[results["arm"] == arm.name]
-        for metric in ("task", "plasticity", "plasticity_paraphrase", "stability", "forgetting"):
+        for metric in (
+            "task",
+            "plasticity",
+            "plasticity_paraphrase",
+            "stability",
+            "forgetting",
+        ):
             row[metric] = _at_end(own, metric)
-        for name in ("behavioural_interference", "interference_size", "interference_direction"):
+        for name in (
+            "behavioural_interference",
+            "interference_size",
+            "interference_direction",
+        ):
             row[name] = own.loc[own["metric"] == name, "value"].mean()
         for level in LEVELS:
             row |= _columns(level, found.get((arm.name, level)))
@@ -119,7 +129,9 @@ def contrasts(
                     "seeds_high": found.seeds_high,
                     "smallest": found.smallest,
                     "shows": found.shows,
-                    "ratio": float(a.net.mean() / b.net.mean()) if b.net.mean() > 0 else np.nan,
+                    "ratio": float(a.net.mean() / b.net.mean())
+                    if b.net.mean() > 0
+                    else np.nan,
                 }
             )
     return pd.DataFrame(rows)
@@ -141,7 +153,7 @@ def main_pairs(study: Study) -> list[tuple[str, str]]:
 
 
 def _plain(arm: Arm) -> bool:
-    return arm.rows == "known+unknown" and arm.mitigation is None
+    return arm.trains_new and arm.mitigation is None
 
 
 def write_headline(study: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

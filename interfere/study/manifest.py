@@ -64,6 +64,12 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():
         lines = info.read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        ]
         processor = f"{len(names)} cores of {names[0]}" if names else processor
-    return f"{torch.cuda.get_device_name()}, {processor}" if torch.cuda.is_available() else processor
+    return (
+        f"{torch.cuda.get_device_name()}, {processor}"
+        if torch.cuda.is_available()
+        else processor
+    )

@@ -52,7 +52,7 @@ class Prepared:
 
     def split_of(self, arm: Arm, seed: int) -> Split:
         """The split with the arm's keys in place of the natural Unknown subjects."""
-        if arm.rows == "known":
+        if not arm.trains_new:
             return self.split.known_only
         return self.split.with_unknown(self.new_facts(arm.keys, seed))
 
@@ -72,11 +72,21 @@ class Prepared:
         """The format checkpoint's (or the base's) recording of these facts, made if missing."""
         model = self.base if of_base else self.start
         kept = self.study.record
-        asked = [facts.digest, list(kept.hooks), list(kept.positions), torch.get_num_threads()]
+        asked = [
+            facts.digest,
+            list(kept.hooks),
+            list(kept.positions),
+            torch.get_num_threads(),
+        ]
         side = "base" if of_base else "start"
         path = self.folder / f"{name}-{side}-{cache.digest(asked)[:8]}.h5"
         return record(
-            model, facts, path, hooks=kept.hooks, positions=kept.positions, resume=path.exists()
+            model,
+            facts,
+            path,
+            hooks=kept.hooks,
+            positions=kept.positions,
+            resume=path.exists(),
         )
 
 
@@ -170,4 +180,3 @@ def _format_run(study: Study, base: Model, split: Split, say: Say) -> Path:
         start.save(folder / "model")
         finish(folder, identity)
     return folder
-

@@ -142,7 +142,7 @@ def _of_start(prepared: Prepared, table: pd.DataFrame) -> pd.DataFrame:
 
 def new_keys(prepared: Prepared) -> list[str]:
     """The kinds of subjects that the study's arms learn, each once."""
-    arms = [arm for arm in prepared.study.arms if arm.rows == "known+unknown"]
+    arms = [arm for arm in prepared.study.arms if arm.trains_new]
     return list(dict.fromkeys(arm.keys for arm in arms))
 
 
@@ -196,7 +196,7 @@ def _of_run(job: Job, path: Path, prepared: Prepared, runs: Runs) -> pd.DataFram
 
 def control_run(runs: Runs, seed: int) -> Path | None:
     """The Known-only control of this seed."""
-    found = [path for job, path in runs if job.arm.rows == "known" and job.seed == seed]
+    found = [path for job, path in runs if not job.arm.trains_new and job.seed == seed]
     return found[0] if found else None
 
 
@@ -208,14 +208,18 @@ def _drift(path: Path) -> pd.DataFrame:
     last = epochs.loc[epochs["step"].idxmax()]
     scale = float(last["epoch"]) / float(manifest_steps)
     return table.assign(
-        metric=table["reference"].map(names), value=table["drift"], epoch=table["step"] * scale
+        metric=table["reference"].map(names),
+        value=table["drift"],
+        epoch=table["step"] * scale,
     )[["hook", "position", "step", "epoch", "metric", "value"]]
 
 
 def _cka(path: Path, prepared: Prepared) -> pd.DataFrame:
     before = prepared.recording("held_out", prepared.split.held_out)
     table = compare(before, path / "held_out-after.h5").cka()
-    return table.assign(metric="cka", value=table["cka"])[["hook", "position", "metric", "value"]]
+    return table.assign(metric="cka", value=table["cka"])[
+        ["hook", "position", "metric", "value"]
+    ]
 
 
 def _ranks(path: Path) -> pd.DataFrame:
@@ -223,7 +227,10 @@ def _ranks(path: Path) -> pd.DataFrame:
     rows = [
         {"metric": f"rank_{when}_{name}", "value": value}
         for when in ("start", "end")
-        for name, value in (("median", ranks[when].median()), ("first", (ranks[when] == 1).mean()))
+        for name, value in (
+            ("median", ranks[when].median()),
+            ("first", (ranks[when] == 1).mean()),
+        )
     ]
     return pd.DataFrame(rows)
 
@@ -233,7 +240,9 @@ def _interference(
 ) -> pd.DataFrame:
     """Size and direction at the hook that the study declared."""
     settings = prepared.study.interference
-    others = [p for s in prepared.study.seeds if s != job.seed if (p := control_run(runs, s))]
+    others = [
+        p for s in prepared.study.seeds if s != job.seed if (p := control_run(runs, s))
+    ]
     found = interference(
         old_before=prepared.recording("held_out", prepared.split.held_out),
         old_after=open_recording(path / "held_out-after.h5"),
@@ -245,8 +254,17 @@ def _interference(
         position=settings.position,
         rank=settings.rank,
     )
-    names = ("size", "size_low", "size_high", "direction", "direction_low", "direction_high")
-    rows = [{"metric": f"interference_{name}", "value": getattr(found, name)} for name in names]
+    names = (
+        "size",
+        "size_low",
+        "size_high",
+        "direction",
+        "direction_low",
+        "direction_high",
+    )
+    rows = [
+        {"metric": f"interference_{name}", "value": getattr(found, name)} for name in names
+    ]
     return pd.DataFrame(rows).assign(hook=prepared.hook, position=settings.position)
 
 
@@ -302,7 +320,9 @@ def read_results(study: str) -> Path:
     """
     folder = results_folder(study)
     if not (folder / "results.parquet").is_file():
-        raise InputError(f"{study} has no results yet; run `interfere reproduce {study}` first")
+        raise InputError(
+            f"{study} has no results yet; run `interfere reproduce {study}` first"
+        )
     return folder
 
 
@@ -310,25 +330,48 @@ def _recordings(prepared: Prepared, runs: Runs, folder: Path) -> pd.DataFrame:
     """Where the recordings lie, relative to the results' folder."""
     split = prepared.split
     rows = [
-        {"arm": "format checkpoint", "seed": -1, "set": "held_out", "when": "before",
-         "path": prepared.recording("held_out", split.held_out).path},
-        {"arm": "format checkpoint", "seed": -1, "set": "control", "when": "before",
-         "path": prepared.recording("control", split.control).path},
+        {
+            "arm": "format checkpoint",
+            "seed": -1,
+            "set": "held_out",
+            "when": "before",
+            "path": prepared.recording("held_out", split.held_out).path,
+        },
+        {
+            "arm": "format checkpoint",
+            "seed": -1,
+            "set": "control",
+            "when": "before",
+            "path": prepared.recording("control", split.control).path,
+        },
     ]
     for keys in new_keys(prepared):
         seed = prepared.study.seeds[0]
         rows.append(
-            {"arm": "format checkpoint", "seed": seed, "set": keys, "when": "before",
-             "path": new_recording(prepared, keys, seed).path}
+            {
+                "arm": "format checkpoint",
+                "seed": seed,
+                "set": keys,
+                "when": "before",
+                "path": new_recording(prepared, keys, seed).path,
+            }
         )
     rows += [
-        {"arm": job.arm.name, "seed": job.seed, "set": "held_out", "when": "after",
-         "path": path / "held_out-after.h5"}
+        {
+            "arm": job.arm.name,
+            "seed": job.seed,
+            "set": "held_out",
+            "when": "after",
+            "path": path / "held_out-after.h5",
+        }
         for job, path in runs
     ]
     table = pd.DataFrame(rows)
     return table.assign(
-        path=[Path(p).resolve().relative_to(folder.parent.parent.resolve()) for p in table["path"]]
+        path=[
+            Path(p).resolve().relative_to(folder.parent.parent.resolve())
+            for p in table["path"]
+        ]
     )
 
 
@@ -338,7 +381,9 @@ def studies_with_results() -> list[str]:
     Raises:
         InputError: none has.
     """
-    found = sorted(path.parent.name for path in results_folder("*").parent.glob("*/results.parquet"))
+    found = sorted(
+        path.parent.name for path in results_folder("*").parent.glob("*/results.parquet")
+    )
     if not found:
         raise InputError("no study has results yet; run `interfere reproduce nano` first")
     return found

@@ -133,7 +133,9 @@ def _execute(job: Job, folder: Path) -> None:
         drifts.append(_drift(job, model, folder / "passing.h5").assign(step=step))
 
     epochs = job.study.evaluate.drift_epochs
-    at = AtSteps([round(e * job.steps_an_epoch) for e in epochs], measure_drift, start.tokenizer)
+    at = AtSteps(
+        [round(e * job.steps_an_epoch) for e in epochs], measure_drift, start.tokenizer
+    )
     tuned = train(
         start,
         job.split,
@@ -145,7 +147,9 @@ def _execute(job: Job, folder: Path) -> None:
         bf16=options.bf16,
         callbacks=[evaluation, at],
     )
-    _outcomes(job, evaluation.table, tuned).to_parquet(folder / "facts.parquet", index=False)
+    _outcomes(job, evaluation.table, tuned).to_parquet(
+        folder / "facts.parquet", index=False
+    )
     _ranks(job, start, tuned).to_parquet(folder / "ranks.parquet", index=False)
     kept = job.study.record
     after = folder / "held_out-after.h5"
@@ -167,14 +171,16 @@ def _outcomes(job: Job, table: pd.DataFrame, tuned: Model) -> pd.DataFrame:
             "logprob": asked.logprob,
         }
         table = pd.concat([table, pd.DataFrame(paraphrased)])
-    said = dict(zip(job.split.held_out.ids, generate(tuned, job.split.held_out), strict=True))
+    said = dict(
+        zip(job.split.held_out.ids, generate(tuned, job.split.held_out), strict=True)
+    )
     final = (table["step"] == job.steps) & (table["set"] == "held_out")
     table["response"] = table["fact"].where(final).map(said)
     return table.assign(epoch=table["step"] / job.steps_an_epoch)
 
 
 def _ranks(job: Job, start: Model, tuned: Model) -> pd.DataFrame:
-    ranked = {"fact": job.split.held_out.ids}
+    ranked: dict[str, Any] = {"fact": job.split.held_out.ids}
     for name, model in (("start", start), ("end", tuned)):
         ranked[name] = answer_ranks(model, job.split.held_out, job.candidates)
     return pd.DataFrame(ranked)

@@ -8,8 +8,14 @@ from pathlib import Path
 import joblib
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from interfere import cache
 from interfere.errors import InputError
@@ -116,8 +122,12 @@ def _run_all(jobs: list[Job], workers: int) -> list[Path]:
 
 
 def _results(jobs: list[Job], left: list[int], workers: int) -> Iterable[tuple[int, Path]]:
-    pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)
-    found: Iterable[tuple[int, Path]] = pool(joblib.delayed(_indexed)(i, jobs[i]) for i in left)
+    pool = joblib.Parallel(
+        n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers
+    )
+    found: Iterable[tuple[int, Path]] = pool(
+        joblib.delayed(_indexed)(i, jobs[i]) for i in left
+    )
     return found
 
 

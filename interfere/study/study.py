@@ -21,17 +21,24 @@ class Facts(_Section):
 
     source: str = Field("geonames", description="a source's name, a folder or a file")
     relations: tuple[str, ...] = Field(("P17",), description="Wikidata properties")
-    limit: int | None = Field(None, ge=1, description="facts a relation, most popular first")
-    columns: dict[str, str] | None = Field(None, description="field → column of a facts file")
+    limit: int | None = Field(
+        None, ge=1, description="facts a relation, most popular first"
+    )
+    columns: dict[str, str] | None = Field(
+        None, description="field → column of a facts file"
+    )
     exposures: tuple[Literal["questions", "statements", "never"], ...] | None = Field(
-        None, description="of nano's ground truth, the facts to study; the rest may be exemplars"
+        None,
+        description="of nano's ground truth, the facts to study; the rest may be exemplars",
     )
 
 
 class Categorise(_Section):
     """How the model's knowledge is found out (SLiCK)."""
 
-    method: Literal["exact", "sampling"] = Field("exact", description="closed form or sampling")
+    method: Literal["exact", "sampling"] = Field(
+        "exact", description="closed form or sampling"
+    )
     prompts: int = Field(10, ge=1, description="few-shot prompts a fact")
     shots: int = Field(4, ge=1, description="exemplars a prompt")
     seed: int = Field(0, description="of the exemplars")
@@ -42,7 +49,9 @@ class Split(_Section):
 
     known: int = Field(600, ge=1, description="facts; HighlyKnown, trained on")
     unknown: int = Field(600, ge=1, description="facts; strictly Unknown, trained on")
-    validation: int = Field(0, ge=0, description="facts; HighlyKnown, for choosing settings")
+    validation: int = Field(
+        0, ge=0, description="facts; HighlyKnown, for choosing settings"
+    )
     held_out: int = Field(600, ge=1, description="facts; HighlyKnown, never trained on")
     control: int = Field(200, ge=0, description="length-matched hexadecimal subjects")
     cap: int | None = Field(None, ge=1, description="facts an answer in each set")
@@ -61,10 +70,16 @@ class Training(_Section):
 class Evaluation(_Section):
     """When and what is asked during training."""
 
-    points: int = Field(12, ge=1, description="evaluations a run, evenly spaced, end included")
+    points: int = Field(
+        12, ge=1, description="evaluations a run, evenly spaced, end included"
+    )
     early: tuple[float, ...] = Field((1.0,), description="further evaluations, in epochs")
-    drift_epochs: tuple[float, ...] = Field((), description="epochs whose drift is measured")
-    rank_among: int = Field(50, ge=0, description="commonest answers that an answer is ranked in")
+    drift_epochs: tuple[float, ...] = Field(
+        (), description="epochs whose drift is measured"
+    )
+    rank_among: int = Field(
+        50, ge=0, description="commonest answers that an answer is ranked in"
+    )
 
 
 class Recording(_Section):
@@ -88,13 +103,20 @@ class Arm(_Section):
     """One training condition."""
 
     name: str = Field(description="shown in tables and figures")
-    rows: Literal["known+unknown", "known"] = Field("known+unknown", description="trained on")
+    rows: Literal["known+unknown", "known"] = Field(
+        "known+unknown", description="trained on"
+    )
     keys: Literal["natural", "semantic", "hex", "uuid"] = Field(
         "natural", description="subjects of the Unknown facts"
     )
     mitigation: str | None = Field(None, description="a name in interfere.training")
     settings: dict[str, Any] = Field({}, description="the mitigation's fields")
     learning_rate: float | None = Field(None, gt=0, description="None: the study's")
+
+    @property
+    def trains_new(self) -> bool:
+        """Whether the arm learns new facts; if not, it is the Known-only control."""
+        return self.rows == "known+unknown"
 
 
 class Architecture(_Section):
@@ -122,8 +144,12 @@ class Study(_Section):
     evaluate: Evaluation = Evaluation()
     record: Recording = Recording()
     interference: Interference = Interference()
-    arms: tuple[Arm, ...] = Field(description="the first one without a mitigation is plain SFT")
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="order, synthetic keys")
+    arms: tuple[Arm, ...] = Field(
+        description="the first one without a mitigation is plain SFT"
+    )
+    seeds: tuple[int, ...] = Field(
+        (0, 1, 2), min_length=1, description="order, synthetic keys"
+    )
     workers: int | None = Field(None, ge=1, description="runs at once; None: one a core")
 
 
@@ -183,7 +209,9 @@ def _read(name: str) -> dict[str, Any]:
         line = f", line {place.line + 1}" if place else ""
         raise InputError(f"study {name}{line}: not valid YAML") from None
     if not isinstance(content, dict):
-        raise InputError(f"study {name}: expected keys and values, got {type(content).__name__}")
+        raise InputError(
+            f"study {name}: expected keys and values, got {type(content).__name__}"
+        )
     content.setdefault("name", Path(name).stem)
     return content
 
@@ -191,12 +219,14 @@ def _read(name: str) -> dict[str, Any]:
 def _apply(content: dict[str, Any], change: str) -> None:
     path, separator, value = change.partition("=")
     if not separator or not path:
-        raise InputError(f"--set {change!r}: write it as key=value, such as train.epochs=12")
+        raise InputError(
+            f"--set {change!r}: write it as key=value, such as train.epochs=12"
+        )
     *parents, last = path.split(".")
     place: Any = content
     for key in parents:
         step = _key(place, key, change)
-        place = place[step] if isinstance(place, list) else place.setdefault(key, {})
+        place = place[step] if isinstance(step, int) else place.setdefault(key, {})
         if not isinstance(place, dict | list):
             raise InputError(f"--set {change!r}: {key} holds a value, not keys")
     try:
@@ -213,7 +243,9 @@ def _key(place: Any, key: str, change: str) -> int | str:
     if not isinstance(place, list):
         return key
     if not key.isdigit() or int(key) >= len(place):
-        raise InputError(f"--set {change!r}: {key} is not a place in a list of {len(place)}")
+        raise InputError(
+            f"--set {change!r}: {key} is not a place in a list of {len(place)}"
+        )
     return int(key)
 
 
@@ -221,7 +253,9 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+        return (
+            f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+        )
     known = _fields(first["loc"][:-1])
     near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, cutoff=0.3)
     hint = f"did you mean {near[0]!r}? " if near else ""

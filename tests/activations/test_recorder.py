@@ -113,7 +113,7 @@ def test_right_follows_the_greedy_answer(model, tmp_path):
     # A head turned towards "Q: …\nA: China\n" of one fact makes that fact right.
     fact, twin = places()[:1], model.copy()
     optimizer = torch.optim.Adam(twin.network.parameters(), lr=3e-3)
-    ids = torch.tensor([record(model, fact, tmp_path / "0.h5").tokens[0]]).long()
+    ids = torch.from_numpy(record(model, fact, tmp_path / "0.h5").tokens[0]).long()[None]
     for _ in range(40):
         loss = twin.network(ids, labels=ids).loss
         optimizer.zero_grad()

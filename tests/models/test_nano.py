@@ -51,7 +51,9 @@ def test_cities_of_statements_are_never_asked(world, text):
 
 
 def test_made_up_names_share_no_syllable_with_a_city(world):
-    names = " ".join(fact.subject.casefold() for fact in world.facts if fact.relation == "P17")
+    names = " ".join(
+        fact.subject.casefold() for fact in world.facts if fact.relation == "P17"
+    )
     assert not [syllable for syllable in spare_syllables() if syllable in names]
 
 

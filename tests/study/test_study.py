@@ -18,7 +18,9 @@ def test_unknown_study_names_the_nearest():
 
 
 def test_unknown_key_names_the_nearest():
-    with pytest.raises(InputError, match=r"unknown key 'train.epoch'; did you mean 'epochs'"):
+    with pytest.raises(
+        InputError, match=r"unknown key 'train.epoch'; did you mean 'epochs'"
+    ):
         load_study("nano", ["train.epoch=3"])
 
 
