@@ -44,7 +44,7 @@ def unembed(network: PreTrainedModel, hidden: Float[Tensor, "n d"]) -> Float[Ten
 def _check(network: PreTrainedModel, inner: PreTrainedModel) -> None:
     device = next(network.parameters()).device
     tokens = torch.arange(1, 5, device=device)[None]
-    with evaluating(network), torch.inference_mode():
+    with evaluating(network), torch.no_grad():
         expected = network(input_ids=tokens, use_cache=False).logits[0].float()
         hidden = inner(input_ids=tokens, use_cache=False).last_hidden_state[0]
         found = unembed(network, hidden).float()

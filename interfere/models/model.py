@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,11 +58,12 @@ class Model:
     def tokenizer_digest(self) -> str:
         """16 hexadecimal digits that name the tokenizer's vocabulary, merges and rules."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        text = (
-            backend.to_str()
-            if backend is not None
-            else repr(sorted(self.tokenizer.get_vocab().items()))
-        )
+        if backend is None:
+            text = repr(sorted(self.tokenizer.get_vocab().items()))
+        else:
+            rules = json.loads(backend.to_str())
+            # How the last call padded and cut, which is no part of what the tokenizer is.
+            text = json.dumps(rules | {"padding": None, "truncation": None}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def copy(self, name: str | None = None) -> "Model":

@@ -122,3 +122,10 @@ def test_hooked_leaves_the_model_as_it_was(tmp_path):
     assert load_model(model.save(tmp_path / "saved")).digest == start
     model.network.load_state_dict(model.network.state_dict())
     model.network(ids, labels=ids).loss.backward()
+
+
+def test_tokenizer_digest_ignores_how_the_last_call_padded():
+    model = tiny_model()
+    before = model.tokenizer_digest
+    model.tokenizer(["a", "a longer text"], padding=True, truncation=True, max_length=4)
+    assert model.tokenizer_digest == before
