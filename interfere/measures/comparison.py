@@ -55,10 +55,12 @@ class Comparison:
             for hook in self.pair.hooks:
                 for other in self.pair.hooks if all_pairs else [hook]:
                     before = as_rows(
-                        self.pair.before[hook, position], self._name(hook, position)
+                        self.pair.before[hook, position],
+                        f"before, {self._name(hook, position)}",
                     )
                     after = as_rows(
-                        self.pair.after[other, position], self._name(other, position)
+                        self.pair.after[other, position],
+                        f"after, {self._name(other, position)}",
                     )
                     found = cka(before, after)
                     row = {"hook": hook, "other_hook": other, "position": position}

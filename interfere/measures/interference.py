@@ -55,7 +55,16 @@ def displacement_interference(
     Row i of before, after, control and noise is the same held-out fact; Δ = after -
     control. New and other facts are cut to equal numbers: a subspace of more rows is
     estimated better and would attract more.
+
+    Raises:
+        InputError: before, after and control of unlike shapes, or a rank that the new or
+            other facts can't have.
     """
+    if not before.shape == after.shape == control.shape:
+        raise InputError(
+            "interference needs the same facts and dimensions thrice, got "
+            f"{before.shape}, {after.shape} and {control.shape}"
+        )
     count = min(len(new), len(others))
     p_new = principal_subspace(new[:count], rank)
     p_old = principal_subspace(others[:count], rank)
@@ -73,10 +82,11 @@ def displacement_interference(
     size = ((total[0] - total[1]) / total[2], *percentiles(_size(sums), clusters))
     direction = (float(ratio(total[:2])), *percentiles(ratio(sums[:, :2]), clusters))
     movement = float(np.square(delta).sum())
-    if noise is not None and movement <= np.square(noise - control).sum():
+    least = 0.0 if noise is None else float(np.square(noise - control).sum())
+    if movement <= least:
+        further = "" if noise is None else " further than another seed of the control did"
         warnings.warn(
-            "interference direction is NaN: the arm moved no further from the control than "
-            "another seed of the control did",
+            f"interference direction is NaN: nothing moved from the control{further}",
             stacklevel=2,
         )
         direction = (float("nan"),) * 3
@@ -119,8 +129,9 @@ def interference(
         seed: of the bootstrap.
 
     Raises:
-        InputError: recordings of other questions, measured facts among `others`, a rank
-            that the facts can't have, or a NaN or infinite activation.
+        InputError: recordings of other questions, new or other facts recorded with other
+            weights than `old_before`, measured facts among `others`, a rank that the facts
+            can't have, or a NaN or infinite activation.
 
     Source: interfere's own definition, after the paper's claim (arXiv 2604.15574) that
     new and old facts interfere where their representations overlap.
@@ -130,6 +141,14 @@ def interference(
         held_out["control again"] = control_again
     for recording in held_out.values():
         pair(old_before, recording)
+    start = old_before.attributes["weights"]
+    for side, recording in {"new": new, "others": others}.items():
+        if recording.attributes["weights"] != start:
+            raise InputError(
+                f"{recording.path}: {side} was recorded with the weights "
+                f"{recording.attributes['weights']}, but {old_before.path} with {start}; "
+                "record both at the format checkpoint"
+            )
     if shared := set(others.table["id"]) & set(old_before.table["id"]):
         raise InputError(
             f"{others.path} holds the measured fact {sorted(shared)[0]}; P_old needs others"

@@ -58,11 +58,13 @@ def as_codes(
     Raises:
         InputError: not one label a fact, or a label that is missing.
     """
-    codes, _ = pd.factorize(np.asarray(labels))
-    if codes.shape != (facts,):
+    # As objects: beside strings, numpy would make a missing label the string "nan".
+    values = labels if isinstance(labels, pd.Series) else np.asarray(labels, dtype=object)
+    if values.shape != (facts,):
         raise InputError(
-            f"{name}: expected a label for each of {facts} facts, got {len(codes)}"
+            f"{name}: expected a label for each of {facts} facts, got {len(values)}"
         )
+    codes, _ = pd.factorize(values)
     if (codes < 0).any():
         raise InputError(f"{name}: fact {int(np.argmin(codes))} has no label")
     return codes

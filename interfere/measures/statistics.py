@@ -15,7 +15,7 @@ from jaxtyping import Float64, Real
 from scipy import stats
 
 from interfere.errors import InputError
-from interfere.measures.rows import Labels, as_codes
+from interfere.measures.rows import ROUNDING, Labels, as_codes
 
 RESAMPLES = 10_000
 CHUNK = 1 << 20
@@ -197,19 +197,22 @@ def _interval(
     sums = resampled_sums(facts, clusters, resamples=resamples, seed=seed)
     draws = statistic(sums)
     low, high = percentiles(draws, clusters, level=level)
+    finite = bool(np.isfinite(draws).all())
     if np.isnan(low):
-        warnings.warn(
-            "interval is NaN: it needs 2 or more clusters, none of them nearly all facts",
-            stacklevel=3,
-        )
-    error = float(draws.std(ddof=1))
+        why = "it needs 2 or more clusters, none of them nearly all facts"
+        if not finite:
+            why = "the denominator is 0 in a resample: too few clusters have one"
+        warnings.warn(f"interval is NaN: {why}", stacklevel=3)
+    error = float(draws.std(ddof=1)) if finite else float("nan")
+    if error <= ROUNDING * np.abs(draws).max():
+        error = float("nan")
     return Interval(
         value=float(statistic(facts.sum(0))),
         low=low,
         high=high,
         seeds_low=float(seeds.min()),
         seeds_high=float(seeds.max()),
-        smallest=smallest_difference(error or float("nan"), level=level),
+        smallest=smallest_difference(error, level=level),
         null=null,
     )
 

@@ -62,7 +62,8 @@ def subspace_overlap(
     the choice of facts (delete-half jackknife, Shao & Wu 1989). It covers that choice in
     sets of 2m rows or more; new or control facts that are all used in every split count
     as fixed. It says nothing of other seeds or models. NaN, with a warning, where the
-    denominator's interval contains 0 or a set varies in fewer than `rank` directions.
+    denominator's interval contains 0 or lies below it, or a set varies in fewer than
+    `rank` directions.
 
     Args:
         old: one row a fact, all at one hook and position of one model.
@@ -129,7 +130,7 @@ def _ratio(
     student = float(stats.t.ppf(0.975, len(below) - 1))
     scale, width = float(below.mean()), student * float(below.std(ddof=1))
     # At equality nothing but rounding separates old facts from the control.
-    if abs(scale) <= max(width, 1e-12):
+    if scale <= max(width, 1e-12):
         warnings.warn(
             f"{name}: overlap is NaN: old facts are no nearer to each other than to the "
             f"control (difference {scale:.3g} ± {width:.3g}); use more facts or another rank",
