@@ -84,9 +84,10 @@ def displacement_interference(
     movement = float(np.square(delta).sum())
     least = 0.0 if noise is None else float(np.square(noise - control).sum())
     if movement <= least:
-        further = "" if noise is None else " further than another seed of the control did"
+        moved = "moved no further from the control than another seed of the control did"
         warnings.warn(
-            f"interference direction is NaN: nothing moved from the control{further}",
+            "interference direction is NaN: the arm "
+            f"{'is where the control is' if noise is None else moved}",
             stacklevel=2,
         )
         direction = (float("nan"),) * 3

@@ -62,8 +62,8 @@ def check_rank(rank: int, rows: int, dimensions: int) -> None:
     """Refuse a rank that so many rows, each centred, can't have."""
     if not 1 <= rank <= min(rows - 1, dimensions):
         raise InputError(
-            f"rank must be at least 1, below the {rows} rows and at most {dimensions} (of "
-            f"their dimensions), got {rank}; give a smaller rank or more facts"
+            f"rank must be from 1 to {min(rows - 1, dimensions)} for {rows} rows, got "
+            f"{rank}; give a smaller rank or more facts"
         )
 
 

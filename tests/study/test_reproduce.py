@@ -1,0 +1,118 @@
+"""The whole way on nano, small: prepare, train, record, measure, draw, resume."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from interfere.report.figures import draw_all, scripts
+from interfere.study.headline import write_headline
+from interfere.study.results import ACCURACIES, FACTORS
+from interfere.study.runner import reproduce
+from interfere.study.study import load_study
+
+STUDY = """
+model: nano
+facts: {limit: 1200, exposures: [statements, never]}
+categorise: {prompts: 2}
+split: {known: 64, unknown: 64, held_out: 90, control: 40, seed: 0}
+format: {epochs: 1}
+train: {epochs: 2}
+evaluate: {points: 2, early: [], drift_epochs: [1], rank_among: 5}
+record: {hooks: ["blocks.*.hook_out"], positions: [subject_last, prompt_last]}
+interference: {rank: 4}
+arms:
+  - {name: SFT}
+  - {name: Known only, rows: known}
+  - {name: self-distillation, mitigation: self-distillation, settings: {temperature: 1}}
+  - {name: attention only, mitigation: attention-only}
+  - {name: keys, keys: semantic}
+seeds: [0]
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTERFERE_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def study(home):
+    (home / "small.yaml").write_text(STUDY)
+    return load_study(str(home / "small.yaml"))
+
+
+@pytest.fixture(scope="module")
+def folder(study):
+    with pytest.MonkeyPatch.context() as patch:
+        # 15 rows a half are few for a subspace: NaN with a warning is what is promised.
+        patch.setenv("PYTHONWARNINGS", "ignore")
+        return reproduce(study)
+
+
+def test_results_have_every_factor_and_metric(folder):
+    results = pd.read_parquet(folder / "results.parquet")
+    assert list(results.columns) == [*FACTORS, "metric", "value"]
+    expected = {"task", "plasticity", "stability", "net_loss", "drift", "drift_base", "cka"}
+    expected |= {"behavioural_interference", "interference_size", "rank_end_median", "overlap"}
+    assert expected <= set(results["metric"])
+
+
+def test_facts_say_what_was_asked_when(folder):
+    facts = pd.read_parquet(folder / "facts.parquet")
+    assert {"run", "arm", "seed", "step", "set", "fact", "answer", "right", "logprob"} <= set(
+        facts.columns
+    )
+    assert set(facts["set"]) <= set(ACCURACIES)
+    held = facts[(facts["set"] == "held_out") & (facts["arm"] == "SFT")]
+    assert held.groupby("step")["fact"].nunique().tolist() == [90, 90, 90]
+    final = held[held["step"] == held["step"].max()]
+    assert final["response"].str.len().gt(0).all()
+
+
+def test_every_arm_starts_from_one_checkpoint(folder):
+    facts = pd.read_parquet(folder / "facts.parquet")
+    start = facts[(facts["set"] == "held_out") & (facts["step"] == 0)]
+    by_arm = start.pivot_table(index="fact", columns="arm", values="logprob")
+    np.testing.assert_allclose(by_arm.to_numpy().T, by_arm.to_numpy().T[:1].repeat(5, 0))
+
+
+def test_the_control_takes_as_many_steps(folder):
+    facts = pd.read_parquet(folder / "facts.parquet")
+    assert facts.groupby("arm")["step"].max().nunique() == 1
+
+
+def test_a_finished_run_is_never_run_again(folder, study, home):
+    manifests = sorted(home.glob("runs/*/manifest.json"))
+    times = [path.stat().st_mtime_ns for path in manifests]
+    assert reproduce(study) == folder
+    assert [path.stat().st_mtime_ns for path in manifests] == times
+
+
+def test_an_unfinished_run_starts_anew(folder, study, home):
+    runs = {json.loads(p.read_text()).get("arm"): p for p in home.glob("runs/*/manifest.json")}
+    before = pd.read_parquet(runs["SFT"].parent / "facts.parquet")
+    runs["SFT"].unlink()
+    (runs["SFT"].parent / "facts.parquet").write_text("torn")
+    reproduce(study)
+    after = pd.read_parquet(runs["SFT"].parent / "facts.parquet")
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_headline_and_figures(folder, home):
+    headline, contrasts = write_headline(folder)
+    assert headline["arm"].tolist()[:2] == ["SFT", "Known only"]
+    assert (headline["net_loss_end"].abs() <= 1).all()
+    assert {"SFT"} <= set(contrasts["more"])
+    drawn = draw_all(folder.name)
+    assert {path.stem for path in drawn} == {path.stem for path in scripts()}
+    for path in drawn:
+        assert path.stat().st_size > 5000
+        assert path.with_suffix(".pdf").exists()
+        assert len(pd.read_csv(path.with_suffix(".csv")))
