@@ -1,7 +1,7 @@
 """Activations as every measure takes them: float64 rows, finite, enough of them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from interfere.errors import InputError
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 """A numpy array of any shape."""
 
-Labels = Array | Sequence[Any] | pd.Series
+Labels: TypeAlias = Array | Sequence[Any] | pd.Series
 """One label a fact, such as its answer."""
 
 ROUNDING = 1e-12

@@ -95,7 +95,18 @@ def subspace_overlap(
     generator = np.random.default_rng(seed)
     s = np.array([_one_split(x, y, z, m, rank, generator) for _ in range(splits)])
     value, low, high = _ratio(s[:, 0] - s[:, 1], s[:, 2] - s[:, 1], name)
-    return Overlap(value, low, high, *s.mean(0).tolist(), _mean_distance(x, y), rank, m)
+    to_new, to_control, to_itself = s.mean(0).tolist()
+    return Overlap(
+        overlap=value,
+        low=low,
+        high=high,
+        s_old_new=to_new,
+        s_old_control=to_control,
+        s_old_old=to_itself,
+        mean_distance=_mean_distance(x, y),
+        rank=rank,
+        rows=m,
+    )
 
 
 def _one_split(

@@ -48,9 +48,7 @@ def test_forgetting_by_hand():
     assert forgetting(np.array([4, 0])) == 1
 
 
-@given(
-    st.lists(st.floats(0.01, 1), min_size=1, max_size=20), st.floats(0.1, 10)
-)
+@given(st.lists(st.floats(0.01, 1), min_size=1, max_size=20), st.floats(0.1, 10))
 def test_forgetting_is_a_share_of_the_peak(curve, scale):
     values = np.array(curve)
     assert 0 <= forgetting(values) <= 1
@@ -85,9 +83,11 @@ def test_behavioural_interference_of_the_control_itself_is_zero():
 
 def test_an_infinite_log_probability_is_refused():
     fine = np.zeros(3)
-    with pytest.raises(InputError, match="control_after: .* of fact 2 isn't finite"):
+    with pytest.raises(InputError, match=r"control_after: .* of fact 2 isn't finite"):
         behavioural_interference(fine, fine, fine, np.array([0, 0, -np.inf]))
-    with pytest.raises(InputError, match="before 3, after 3, control_before 3, control_after 2"):
+    with pytest.raises(
+        InputError, match="before 3, after 3, control_before 3, control_after 2"
+    ):
         behavioural_interference(fine, fine, fine, fine[:2])
 
 
@@ -138,5 +138,5 @@ def test_plasticity_itself_is_at_the_level_there(curve, level):
 def test_curves_of_other_steps_are_refused():
     with pytest.raises(InputError, match="got plasticity 2, values 3"):
         at_plasticity(np.zeros(2), np.zeros(3), 0.5)
-    with pytest.raises(InputError, match="values: .* got NaN at 0"):
+    with pytest.raises(InputError, match=r"values: .* got NaN at 0"):
         at_plasticity(np.zeros(2), np.array([np.nan, 1]), 0.5)

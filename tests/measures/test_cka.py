@@ -51,7 +51,9 @@ def test_is_eq_3_term_by_term(d):
 
 
 def test_unrelated_wide_rows_are_near_zero():
-    values = [cka(gaussian(2 * i, 20, 400), gaussian(2 * i + 1, 20, 400)).value for i in range(30)]
+    values = [
+        cka(gaussian(2 * i, 20, 400), gaussian(2 * i + 1, 20, 400)).value for i in range(30)
+    ]
     assert abs(np.mean(values)) < 0.03
     assert min(values) < 0, "a clamped value would be biased upward"
 

@@ -52,7 +52,8 @@ def test_blind_to_rotation_scale_shift_order(seed, scale, rank):
 
 
 def test_unrelated_subspaces_share_rank_over_d():
-    values = [similarity(gaussian(2 * i, 20, 50), gaussian(2 * i + 1, 20, 50), 10) for i in range(50)]
+    draws = (gaussian(seed, 2, 20, 50) for seed in range(50))
+    values = [similarity(a, b, 10) for a, b in draws]
     assert np.mean(values) == pytest.approx(10 / 50, abs=0.01)
 
 

@@ -60,15 +60,28 @@ def test_results_have_every_factor_and_metric(folder):
     results = pd.read_parquet(folder / "results.parquet")
     assert list(results.columns) == [*FACTORS, "metric", "value"]
     expected = {"task", "plasticity", "stability", "net_loss", "drift", "drift_base", "cka"}
-    expected |= {"behavioural_interference", "interference_size", "rank_end_median", "overlap"}
+    expected |= {
+        "behavioural_interference",
+        "interference_size",
+        "rank_end_median",
+        "overlap",
+    }
     assert expected <= set(results["metric"])
 
 
 def test_facts_say_what_was_asked_when(folder):
     facts = pd.read_parquet(folder / "facts.parquet")
-    assert {"run", "arm", "seed", "step", "set", "fact", "answer", "right", "logprob"} <= set(
-        facts.columns
-    )
+    assert {
+        "run",
+        "arm",
+        "seed",
+        "step",
+        "set",
+        "fact",
+        "answer",
+        "right",
+        "logprob",
+    } <= set(facts.columns)
     assert set(facts["set"]) <= set(ACCURACIES)
     held = facts[(facts["set"] == "held_out") & (facts["arm"] == "SFT")]
     assert held.groupby("step")["fact"].nunique().tolist() == [90, 90, 90]
@@ -96,7 +109,9 @@ def test_a_finished_run_is_never_run_again(folder, study, home):
 
 
 def test_an_unfinished_run_starts_anew(folder, study, home):
-    runs = {json.loads(p.read_text()).get("arm"): p for p in home.glob("runs/*/manifest.json")}
+    runs = {
+        json.loads(p.read_text()).get("arm"): p for p in home.glob("runs/*/manifest.json")
+    }
     before = pd.read_parquet(runs["SFT"].parent / "facts.parquet")
     runs["SFT"].unlink()
     (runs["SFT"].parent / "facts.parquet").write_text("torn")

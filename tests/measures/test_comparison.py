@@ -1,0 +1,142 @@
+"""Two real recordings, before and after weights were shaken."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import places, tiny_model
+
+from interfere.activations.recorder import record
+from interfere.activations.recording import open_recording
+from interfere.errors import InputError
+from interfere.measures.cka import cka
+from interfere.measures.comparison import compare
+from interfere.measures.drift import drift
+
+FACTS = places()[:12]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    model = tiny_model()
+    shaken = model.copy()
+    noise = torch.Generator().manual_seed(3)
+    for value in shaken.network.parameters():
+        value.data += 0.02 * torch.randn(value.shape, generator=noise)
+    folder = tmp_path_factory.mktemp("comparison")
+    record(model, FACTS, folder / "before.h5", hooks=["blocks.*.hook_out", "*.hook_z"])
+    record(shaken, FACTS, folder / "after.h5", hooks=["blocks.*.hook_out", "*.hook_z"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def change(folder):
+    return compare(folder / "before.h5", str(folder / "after.h5"))
+
+
+def test_drift_is_that_of_the_arrays(change):
+    table = change.drift()
+    before, after = change.pair.before, change.pair.after
+    assert len(table) == len(before.hooks) * 3 * 12
+    assert table.columns.tolist() == [
+        "hook",
+        "position",
+        "fact",
+        "drift",
+        "relative_norm",
+        "displacement",
+    ]
+    for (hook, position), part in table.groupby(["hook", "position"], sort=False):
+        moved = drift(before[hook, position], after[hook, position])
+        assert part["fact"].tolist() == FACTS.ids
+        assert np.array_equal(part["drift"], moved.drift)
+        assert np.array_equal(part["relative_norm"], moved.relative_norm)
+        assert np.array_equal(part["displacement"], moved.displacement)
+    assert table["drift"].between(1e-6, 1).all()
+
+
+def test_cka_is_that_of_the_arrays(change):
+    table = change.cka()
+    assert table.columns.tolist() == ["hook", "position", "cka", "facts"]
+    assert (table["facts"] == 12).all()
+    for row in table.itertuples():
+        key = row.hook, row.position
+        expected = cka(change.pair.before[key], change.pair.after[key]).value
+        assert row.cka == pytest.approx(expected, abs=1e-12)
+    assert (table["cka"] < 1).all()
+
+
+def test_the_diagonal_of_all_pairs_is_the_plain_table(change):
+    every = change.cka(all_pairs=True)
+    hooks = len(change.pair.hooks)
+    assert len(every) == hooks**2 * 3
+    diagonal = every[every["hook"] == every["other_hook"]].drop(columns="other_hook")
+    plain = change.cka()
+    assert diagonal.reset_index(drop=True).equals(plain)
+    one = every[
+        (every["hook"] == "blocks.0.hook_out")
+        & (every["other_hook"] == "blocks.2.hook_out")
+        & (every["position"] == "prompt_last")
+    ]
+    expected = cka(
+        change.pair.before["blocks.0.hook_out", "prompt_last"],
+        change.pair.after["blocks.2.hook_out", "prompt_last"],
+    )
+    assert one["cka"].tolist() == pytest.approx([expected.value])
+
+
+def test_a_recording_beside_itself_has_not_moved(folder):
+    same = compare(folder / "before.h5", folder / "before.h5")
+    assert not same.drift()[["drift", "relative_norm", "displacement"]].any(axis=None)
+    assert same.cka()["cka"].to_numpy() == pytest.approx(1)
+    assert same.net_loss()["net_loss"].tolist() == [0]
+
+
+def test_net_loss_by_hand(folder):
+    before, after = (open_recording(folder / f"{side}.h5") for side in ("before", "after"))
+    # Random weights answer nothing right: what the files would say is put in its place.
+    before.__dict__["right"] = np.arange(12) < 8
+    after.__dict__["right"] = np.arange(12) >= 5
+    assert compare(before, after).net_loss().to_dict("records") == [
+        {
+            "facts": 12,
+            "right_before": 8,
+            "right_after": 7,
+            "lost": 5,
+            "gained": 4,
+            "net_loss": pytest.approx(1 / 12),
+        }
+    ]
+
+
+def test_net_loss_reads_the_files(change):
+    before, after = change.pair.before.right, change.pair.after.right
+    found = change.net_loss().iloc[0]
+    assert found["net_loss"] == pytest.approx(before.mean() - after.mean())
+    assert found["right_after"] == after.sum()
+
+
+def test_the_side_and_fact_at_fault_are_named(tmp_path, folder):
+    before = open_recording(folder / "before.h5")
+    tokens = [set(ids.tolist()) for ids in before.tokens]
+    only = tokens[7].difference(*tokens[:7], *tokens[8:])
+    broken = tiny_model()
+    broken.network.get_input_embeddings().weight.data[max(only)] = float("nan")
+    after = record(broken, FACTS, tmp_path / "broken.h5", hooks="blocks.1.hook_out")
+    found = compare(before, after)
+    message = r"after, blocks.1.hook_out/\w+: fact 7 has a NaN .*\(1 of 12 facts have\)"
+    with pytest.raises(InputError, match=message):
+        found.drift()
+    with pytest.raises(InputError, match=message):
+        found.cka()
+
+
+def test_other_facts_are_refused(tmp_path, folder):
+    few = record(tiny_model(), FACTS[:5], tmp_path / "few.h5")
+    with pytest.raises(InputError, match=r"few.h5 holds 5 facts, but .*before.h5 holds 12"):
+        compare(folder / "before.h5", few)
+
+
+def test_three_facts_have_no_cka(tmp_path):
+    few = record(tiny_model(), FACTS[:3], tmp_path / "few.h5")
+    with pytest.raises(InputError, match="4 or more facts twice, got 3 and 3"):
+        compare(few, few).cka()
