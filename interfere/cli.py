@@ -82,10 +82,15 @@ def _quiet() -> None:
     """Libraries' notices are not for our users; their errors still are."""
     import logging
     import os
+    import warnings
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.getLogger("transformers").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    # Ours say what a number can't be: one line each, once.
+    warnings.filterwarnings("once", category=UserWarning, module="interfere")
+    warnings.showwarning = lambda message, *_, **__: _say(f"note: {message}")
 
 
 def _pairs(values: list[str] | None, option: str) -> dict[str, Any]:
