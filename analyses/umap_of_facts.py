@@ -81,7 +81,7 @@ def _chosen(
 
 
 def draw(numbers: pd.DataFrame) -> Figure:
-    """Left: old facts before and after. Right: where the new ones lie."""
+    """Left: old facts before and after, close up. Right: the whole map, new ones in it."""
     views = (
         ("old facts, before and after", ("old, before", "old, after SFT")),
         (
@@ -89,9 +89,7 @@ def draw(numbers: pd.DataFrame) -> Figure:
             tuple(k for k in KINDS if k != "old, after SFT"),
         ),
     )
-    figure, axes = plt.subplots(
-        1, 2, figsize=(9, 4.4), sharex=True, sharey=True, layout="constrained"
-    )
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained")
     for axis, (title, kinds) in zip(axes, views, strict=True):
         for kind in kinds:
             rows = numbers[numbers["kind"] == kind]
