@@ -143,12 +143,11 @@ def study_facts(study: Study) -> tuple[FactSet, FactSet | None]:
         raise InputError(
             f"study {study.name}: facts.exposures is known for nano only, not {study.model}"
         )
-    truth = ground_truth().set_index("id")["exposure"]
-    known_truth = [fact for fact in facts if fact.id in truth.index]
-    asked = tuple(f for f in known_truth if truth[f.id] in chosen.exposures)
-    taught = tuple(
-        f for f in known_truth if truth[f.id] == "questions" and f not in set(asked)
-    )
+    truth = dict(ground_truth()[["id", "exposure"]].itertuples(index=False, name=None))
+    asked = tuple(fact for fact in facts if truth.get(fact.id) in chosen.exposures)
+    # What taught the question's format is spared for exemplars, unless it is studied too.
+    spared = {"questions"} - set(chosen.exposures)
+    taught = tuple(fact for fact in facts if truth.get(fact.id) in spared)
     return replace(facts, facts=asked), replace(facts, facts=taught) if taught else None
 
 

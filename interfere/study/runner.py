@@ -53,7 +53,7 @@ def plan(prepared: Prepared) -> list[Job]:
         "base": prepared.recording("held_out", held_out, of_base=True).path,
         "start": prepared.recording("held_out", held_out).path,
     }
-    digest = prepared.start.digest
+    digest, candidates = prepared.start.digest, commonest_answers(prepared)
     workers = _workers(study, len(study.arms) * len(study.seeds))
     return [
         Job(
@@ -64,7 +64,7 @@ def plan(prepared: Prepared) -> list[Job]:
             start=prepared.folder / "model",
             start_digest=digest,
             references=references,
-            candidates=commonest_answers(prepared),
+            candidates=candidates,
             threads=max(1, torch.get_num_threads() // workers),
             root=cache.home() / "runs",
         )
