@@ -33,7 +33,7 @@ def tabulate(table: pd.DataFrame) -> pd.DataFrame:
                     "low": row.get(f"{column}_low", np.nan),
                     "high": row.get(f"{column}_high", np.nan),
                     "smallest": row.get(f"{column}_smallest", np.nan),
-                    "reached": row.get(column.replace("_beyond", "_reached"), True),
+                    "reached": row.get(f"{column.removesuffix('_beyond')}_reached", True),
                 }
             )
     if not rows:
@@ -74,7 +74,8 @@ def draw(numbers: pd.DataFrame) -> Figure:
     axes[0].set(yticks=range(len(arms)), yticklabels=arms)
     axes[0].invert_yaxis()
     figure.supxlabel(
-        "net loss beyond the control: share of held-out facts (95 % interval over answers)",
+        "net loss beyond the control: share of held-out facts (95 % interval over answers); "
+        "right: forgetting, (peak − final) / peak",
         fontsize=9,
     )
     return figure

@@ -20,7 +20,7 @@ TITLES = {
 
 def tabulate(results: pd.DataFrame) -> pd.DataFrame:
     """Mean over key seeds of the overlap and its interval, by keys, position and layer."""
-    chosen = results[results["metric"].isin(METRICS)]
+    chosen = results[results["metric"].isin(METRICS) & results["value"].notna()]
     layers = chosen["hook"].str.extract(r"^blocks\.(\d+)\.hook_out$")[0]
     chosen = chosen[layers.notna()].assign(layer=layers.astype(float))
     if chosen.empty:

@@ -39,6 +39,9 @@ Changes = Annotated[
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="a preset or a .yaml file")]
 
 
+INTERRUPTED = "interrupted; finished work is kept"
+
+
 def run() -> None:
     """Entry point: bad input is one line and exit status 2, an interruption 130."""
     try:
@@ -46,7 +49,11 @@ def run() -> None:
     except InputError as error:
         _stop(str(error), 2)
     except KeyboardInterrupt:
-        _stop("interrupted; finished work is kept", 130)
+        _stop(INTERRUPTED, 130)
+    except SystemExit as stop:
+        if stop.code == 130:  # what typer makes of an interruption
+            _stop(INTERRUPTED, 130)
+        raise
     except OSError as error:
         if error.errno is None:
             raise
@@ -93,18 +100,27 @@ def _quiet() -> None:
     warnings.showwarning = lambda message, *_, **__: _say(f"note: {message}")
 
 
-def _pairs(values: list[str] | None, option: str) -> dict[str, Any]:
-    import yaml
-
+def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
     found = {}
     for value in values or []:
         key, separator, text = value.partition("=")
         if not separator:
             raise InputError(f"{option} {value!r}: write it as key=value")
+        found[key] = text
+    return found
+
+
+def _settings(values: list[str] | None) -> dict[str, Any]:
+    import yaml
+
+    from interfere.study.study import read_value
+
+    found = {}
+    for key, text in _pairs(values, "--set").items():
         try:
-            found[key] = yaml.safe_load(text)
+            found[key] = read_value(text)
         except yaml.YAMLError:
-            raise InputError(f"{option} {value!r}: {text!r} is not a value") from None
+            raise InputError(f"--set {key}={text}: {text!r} is not a value") from None
     return found
 
 
@@ -113,7 +129,7 @@ def _facts(
 ) -> Any:
     from interfere.facts.load import load_facts
 
-    named = {key: str(value) for key, value in _pairs(columns, "--column").items()} or None
+    named = _pairs(columns, "--column") or None
     return load_facts(source, relations=relations, limit=limit, columns=named)
 
 
@@ -147,6 +163,7 @@ def reproduce(
 @app.command()
 def figures(study: Annotated[str, typer.Argument(metavar="STUDY|all")]) -> None:
     """Draw every figure again from a study's results."""
+    _quiet()
     from interfere.study.results import read_results, studies_with_results
 
     for name in studies_with_results() if study == "all" else [study]:
@@ -182,17 +199,19 @@ def categorise(
     method: Annotated[str, typer.Option(help="exact or sampling")] = "exact",
     prompts: Annotated[int, typer.Option(help="few-shot prompts a fact")] = 10,
     shots: Annotated[int, typer.Option(help="exemplars a prompt")] = 4,
-    seed: Annotated[int, typer.Option(help="of the exemplars")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the exemplars")] = 0,
     out: Annotated[Path | None, typer.Option(help="table: .csv or .parquet")] = None,
 ) -> None:
     """Sort facts into SLiCK's categories: what does the model know?"""
     _quiet()
     from interfere.knowledge.slick import categorise as sort
     from interfere.models.load import load_model
-    from interfere.report.tables import counts_table, write_table
+    from interfere.report.tables import check_ending, counts_table, write_table
 
     if method not in {"exact", "sampling"}:
         raise InputError(f"--method {method}: there are exact and sampling")
+    if out is not None:
+        check_ending(out)
     asked = _facts(facts, relation, limit, column)
     knowledge = sort(
         load_model(model),
@@ -258,7 +277,7 @@ def train(
     epochs: Annotated[float, typer.Option(help="passes over the facts")] = 24,
     learning_rate: Annotated[float, typer.Option(help="peak, AdamW")] = 1e-4,
     batch_size: Annotated[int, typer.Option(help="facts a step")] = 32,
-    seed: Annotated[int, typer.Option(help="of the data order")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the data order")] = 0,
     relation: Relations = None,
     limit: Limit = None,
     column: Columns = None,
@@ -270,7 +289,7 @@ def train(
     from interfere.training.names import named_mitigation
     from interfere.training.train import train as tune
 
-    chosen = named_mitigation(mitigation, _pairs(settings, "--set"))
+    chosen = named_mitigation(mitigation, _settings(settings))
     tune(
         load_model(model),
         Split.for_training(_facts(facts, relation, limit, column)),
@@ -290,6 +309,7 @@ def compare(
     after: Annotated[Path, typer.Argument(metavar="AFTER")],
 ) -> None:
     """Compare two recordings of the same facts: drift, CKA, net loss."""
+    _quiet()
     from interfere.measures.comparison import compare as pair
     from interfere.report.tables import comparison_tables
 
@@ -306,6 +326,7 @@ def overlap(
     rank: Annotated[int, typer.Option(help="of the principal subspaces")] = 16,
 ) -> None:
     """Do new facts live where old ones do? By layer, before training."""
+    _quiet()
     from interfere.activations.recording import open_recording
     from interfere.measures.subspace_overlap import overlap as measure
     from interfere.report.tables import plain_table
@@ -324,8 +345,8 @@ def overlap(
 def pretrain(
     model: Annotated[str, typer.Argument(metavar="nano")],
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("nano"),
-    seed: Annotated[int, typer.Option(help="of world, text and weights")] = 0,
-    epochs: Annotated[int, typer.Option(help="passes over the world")] = 25,
+    seed: Annotated[int, typer.Option(min=0, help="of world, text and weights")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="passes over the world")] = 25,
 ) -> None:
     """Make the shipped model anew, and measure it against its ground truth."""
     _quiet()

@@ -1,5 +1,6 @@
 """The command line as a person meets it: one-line errors, exit status, speed of --help."""
 
+import re
 import subprocess
 import sys
 
@@ -52,18 +53,9 @@ def test_help_imports_nothing_heavy():
 
 def test_help_lists_every_command():
     text = interfere("--help").stdout
-    for command in [
-        "reproduce",
-        "figures",
-        "categorise",
-        "record",
-        "train",
-        "compare",
-        "overlap",
-        "pretrain",
-        "cache",
-    ]:
-        assert command in text
+    for command in COMMANDS:
+        # A line of its own: "record" is in the sentence above the commands, too.
+        assert re.search(rf"^\W*{command}\s", text, re.MULTILINE), command
 
 
 @pytest.mark.parametrize(
@@ -76,6 +68,8 @@ def test_help_lists_every_command():
         (["record", "nano", "missing.csv", "out.h5"], "missing.csv"),
         (["compare", "missing.h5", "other.h5"], "missing.h5"),
         (["pretrain", "gpt"], "only nano"),
+        (["reproduce", "nano", "--set", "seeds=[-1]"], "greater than or equal to 0"),
+        (["categorise", "nano", "geonames", "--out", "x.xlsx"], ".csv or .parquet"),
         (["figures", "paper"], "run `interfere reproduce paper` first"),
         (["cache", "clean", "everything"], "no part 'everything'"),
         (
@@ -88,6 +82,15 @@ def test_bad_input_is_one_line(arguments, message, tmp_path):
     done = interfere(*arguments, INTERFERE_CACHE=str(tmp_path / "cache"))
     assert message in one_line_error(done)
     assert not (tmp_path / "out.h5").exists()
+
+
+def test_pretraining_replaces_no_other_folder(tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("years of work")
+    done = interfere("pretrain", "nano", "--out", str(mine), "--epochs", "1")
+    assert "is there already" in one_line_error(done)
+    assert (mine / "thesis.tex").read_text() == "years of work"
 
 
 def test_a_cache_that_is_a_file_is_named(tmp_path):

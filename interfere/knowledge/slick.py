@@ -23,7 +23,7 @@ from interfere.models.generation import generate, sample
 from interfere.models.model import Model
 from interfere.progress import Advance, progress
 
-VERSION = 1
+VERSION = 2
 """Of the cached tables: raised whenever a result changes."""
 
 NUMBERS = ["p_correct", "pi", "greedy", "logprob", "margin"]

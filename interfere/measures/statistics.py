@@ -8,14 +8,13 @@ stands beside the interval.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Real
 from scipy import stats
 
 from interfere.errors import InputError
-from interfere.measures.rows import ROUNDING, Labels, as_codes
+from interfere.measures.rows import ROUNDING, Array, Labels, as_codes
 
 RESAMPLES = 10_000
 CHUNK = 1 << 20
@@ -223,7 +222,7 @@ def _mean(sums: Float64[np.ndarray, "... columns"]) -> Float64[np.ndarray, "..."
 
 
 def _columns(
-    *conditions: np.ndarray[Any, Any],
+    *conditions: Array,
 ) -> Float64[np.ndarray, "seeds facts columns"]:
     """One condition: its values and ones, for a mean; two: both, for a ratio."""
     arrays = [np.asarray(values, dtype=np.float64) for values in conditions]
@@ -242,7 +241,7 @@ def _columns(
     return np.stack(arrays, axis=-1)
 
 
-def _check_paired(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> None:
+def _check_paired(a: Array, b: Array) -> None:
     if a.shape != b.shape:
         raise InputError(
             f"two conditions need the same seeds and facts, got {a.shape} and {b.shape}"

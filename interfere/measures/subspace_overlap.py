@@ -59,11 +59,11 @@ def subspace_overlap(
 
     The interval is value ± t · standard deviation over splits (linearised ratio): how much
     it moves when half of the facts are left out, which estimates the standard error of
-    the choice of facts (delete-half jackknife, Shao & Wu 1989). It covers that choice in
-    sets of 2m rows or more; new or control facts that are all used in every split count
-    as fixed. It says nothing of other seeds or models. NaN, with a warning, where the
-    denominator's interval contains 0 or lies below it, or a set varies in fewer than
-    `rank` directions.
+    the choice of facts (delete-half jackknife, Shao & Wu 1989), in sets of 2m rows or
+    more; new or control facts that are all used in every split count as fixed. Rough: on
+    simulated sets it was 0.7 to 1.1 times as wide as redrawing the facts gave. It says
+    nothing of other seeds or models. NaN, with a warning, where the denominator's interval
+    contains 0 or lies below it, or a set varies in fewer than `rank` directions.
 
     Args:
         old: one row a fact, all at one hook and position of one model.

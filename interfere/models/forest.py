@@ -73,10 +73,12 @@ class Forest:
     def frontier(self, negligible: float) -> Int[np.ndarray, " m"]:
         """Leaves below a node that is reached but whose logits are not known.
 
-        Reached: by the argmax walk, or by sampling with more than this probability.
+        Reached: by the argmax walk, or by sampling with more than this probability, which
+        grows tenfold with the probability that the forms known so far have together.
         """
         sampled, greedy = self._reach()
-        wanted = self.needs_logits & ~self.known & (greedy | (sampled > negligible))
+        floor = negligible * np.maximum(1, 10 * self.results()[1])[self.owner]
+        wanted = self.needs_logits & ~self.known & (greedy | (sampled > floor))
         for depth in range(1, int(self.depth.max()) + 1):
             at = np.flatnonzero(self.depth == depth)
             wanted[at] |= wanted[self.parent[at]]

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from interfere import cache
+from interfere.errors import InputError
 from interfere.models.model import Model
 from interfere.models.nano_text import epoch_lines, spare_syllables
 from interfere.models.nano_world import World, draw_world
@@ -55,9 +56,15 @@ def pretrain_nano(folder: Path, recipe: Recipe | None = None) -> Model:
     The folder appears whole or not at all. Minutes on two cores.
 
     Raises:
-        InputError: the folder can't be written.
+        InputError: epochs or seed out of range, or a folder that holds something else
+            or can't be written.
     """
     recipe = recipe or Recipe()
+    if recipe.epochs < 1 or recipe.seed < 0:
+        raise InputError(
+            f"epochs must be at least 1 and seed 0, got {recipe.epochs} and {recipe.seed}"
+        )
+    _check_free(folder)
     world = draw_world(recipe.seed)
     rng = np.random.default_rng([recipe.seed, 1])
     syllables = spare_syllables()
@@ -76,6 +83,14 @@ def pretrain_nano(folder: Path, recipe: Recipe | None = None) -> Model:
             json.dumps(_card(model, recipe), indent=2) + "\n"
         )
     return model
+
+
+def _check_free(folder: Path) -> None:
+    """An earlier nano may be replaced, nothing else."""
+    if (folder / "recipe.json").is_file() or not folder.exists():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise InputError(f"{folder} is there already; choose a new folder or remove it")
 
 
 def _train_tokenizer(

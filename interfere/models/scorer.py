@@ -11,7 +11,8 @@ from transformers import DynamicCache
 from interfere.models.forest import Forest
 from interfere.models.head import body, unembed
 from interfere.models.model import Model
-from interfere.models.shared_prefix import expand, gather, lend
+from interfere.models.prefix_attention import Prefix
+from interfere.models.shared_prefix import gather, lend
 
 HEAD_ROWS = 256
 """Positions that go through the unembedding at a time: bounds the logits held."""
@@ -30,13 +31,12 @@ class Scorer:
         self,
         model: Model,
         forest: Forest,
-        shared: DynamicCache | None,
+        prefix: Prefix,
         prompts: Sequence[Sequence[int]],
     ) -> None:
         self._model, self._forest, self._prompts = model, forest, prompts
-        self._shared = shared
-        self._before = shared.get_seq_length() if shared is not None else 0
-        self._cache = expand(shared, len(prompts))
+        self._prefix = prefix
+        self._cache = prefix.before(len(prompts))
 
     def canonical(self) -> Float[np.ndarray, " rows"]:
         """Run prompts and canonical answers; their log-probabilities."""
@@ -45,7 +45,7 @@ class Scorer:
             [*prompt, *trie.canonical[:-1]]
             for prompt, trie in zip(prompts, forest.tries, strict=True)
         ]
-        past = torch.ones(len(rows), self._before)
+        past = torch.ones(len(rows), self._prefix.cached)
         hidden = self._run(rows, np.zeros(len(rows), dtype=int), past, self._cache)
         ends = np.array([len(prompt) for prompt in prompts])
         lengths = np.array([len(trie.canonical) for trie in forest.tries])
@@ -83,11 +83,16 @@ class Scorer:
             if self._slides(len(past) + max(len(tokens) for tokens in rows)):
                 rows = [[*self._prompts[i], *r] for i, r in zip(owner, rows, strict=True)]
                 column = column + ends[owner][row]
-                starts, mask = np.zeros_like(owner), torch.ones(len(rows), self._before)
-                cache = expand(self._shared, len(rows))
+                starts, mask = (
+                    np.zeros_like(owner),
+                    torch.ones(len(rows), self._prefix.cached),
+                )
+                cache = self._prefix.before(len(rows))
             else:
                 starts = ends[owner]
-                mask = torch.from_numpy(past[None] < (self._before + starts)[:, None])
+                mask = torch.from_numpy(
+                    past[None] < (self._prefix.cached + starts)[:, None]
+                )
                 cache = gather(self._cache, torch.from_numpy(owner).to(self._model.device))
             hidden = self._run(rows, starts, mask, cache)
             nodes, first = np.unique(nodes, return_index=True)
@@ -124,15 +129,16 @@ class Scorer:
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
         real = torch.from_numpy(np.arange(width)[None] < lengths[:, None])
-        positions = self._before + starts[:, None] + np.arange(width)[None]
+        positions = self._prefix.length + starts[:, None] + np.arange(width)[None]
         inner = body(self._model.network)
-        output = inner(
-            input_ids=torch.from_numpy(ids).to(device),
-            attention_mask=torch.cat([past.long(), real.long()], 1).to(device),
-            position_ids=torch.from_numpy(positions).to(device),
-            use_cache=True,
-            **lend(inner, cache),
-        )
+        with self._prefix.lent():
+            output = inner(
+                input_ids=torch.from_numpy(ids).to(device),
+                attention_mask=torch.cat([past.long(), real.long()], 1).to(device),
+                position_ids=torch.from_numpy(positions).to(device),
+                use_cache=True,
+                **lend(inner, cache),
+            )
         hidden: Tensor = output.last_hidden_state
         return hidden
 

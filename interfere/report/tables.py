@@ -104,13 +104,22 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     Raises:
         InputError: another ending, or a place that can't be written.
     """
-    if path.suffix not in {".csv", ".parquet"}:
-        raise InputError(f"{path}: write tables as .csv or .parquet")
+    check_ending(path)
     with cache.whole_file(path) as draft:
         if path.suffix == ".csv":
             table.to_csv(draft, index=False)
         else:
             table.to_parquet(draft, index=False)
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a table's file name before the work that would fill it.
+
+    Raises:
+        InputError: an ending other than .csv and .parquet.
+    """
+    if path.suffix not in {".csv", ".parquet"}:
+        raise InputError(f"{path}: write tables as .csv or .parquet")
 
 
 def _new(title: str, heads: list[str]) -> Table:

@@ -10,6 +10,7 @@ import torch
 from interfere import cache
 from interfere.errors import InputError
 from interfere.study.study import Architecture, Study
+from interfere.training.names import named_mitigation
 
 TOKENS_A_FACT = 22
 """A zero-shot prompt with its answer: 17 to 25 in the tokenizers that we tried."""
@@ -50,13 +51,15 @@ def estimate(study: Study) -> Estimate:
     """Reckon plan, memory, disk and cost.
 
     Raises:
-        InputError: the study has no `architecture` section.
+        InputError: the study has no `architecture` section, or an unknown mitigation.
     """
     if study.architecture is None:
         raise InputError(
             f"study {study.name}: a dry run loads no model, so it needs the section "
             "architecture (parameters, layers, hidden, vocabulary)"
         )
+    for arm in study.arms:
+        named_mitigation(arm.mitigation, arm.settings)
     sizes, net = study.split, study.architecture
     rows = sizes.known + sizes.unknown
     steps = round(study.train.epochs * math.ceil(rows / study.train.batch_size))

@@ -9,7 +9,7 @@ import pandas as pd
 from interfere import cache
 from interfere.measures.statistics import Interval, difference_interval
 from interfere.study.outcomes import Level, Loss, loss, seeds_of
-from interfere.study.study import Arm, Study
+from interfere.study.study import Arm, Study, plain_control
 
 LEVELS: tuple[Level, ...] = (0.5, 0.9, "end")
 
@@ -26,7 +26,7 @@ def read(study: Path) -> tuple[Study, pd.DataFrame, pd.DataFrame]:
 
 def control_arm(study: Study) -> str | None:
     """The Known-only control's name."""
-    names = [arm.name for arm in study.arms if not arm.trains_new]
+    names = [arm.name for arm in study.arms if plain_control(arm)]
     return names[0] if names else None
 
 
@@ -139,11 +139,12 @@ def contrasts(
 
 def main_pairs(study: Study) -> list[tuple[str, str]]:
     """What the paper compares: SFT with each mitigation on the same keys, and two kinds of keys."""
-    plain = {arm.keys: arm.name for arm in study.arms if _plain(arm)}
+    # Of several plain arms with the same keys the first one counts.
+    plain = {arm.keys: arm.name for arm in reversed(study.arms) if _plain(arm)}
     pairs = [
         (plain[arm.keys], arm.name)
         for arm in study.arms
-        if arm.mitigation is not None and arm.keys in plain
+        if arm.trains_new and arm.mitigation is not None and arm.keys in plain
     ]
     return pairs + [
         (plain["semantic"], plain[other])

@@ -175,6 +175,7 @@ def _format_run(study: Study, base: Model, split: Split, say: Say) -> Path:
             learning_rate=options.learning_rate,
             batch_size=options.batch_size,
             seed=split.seed,
+            bf16=options.bf16,
         )
         start.save(folder / "model")
         finish(folder, identity)

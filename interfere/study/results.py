@@ -16,6 +16,8 @@ from interfere.measures.nearest_subject import nearest_subject_share
 from interfere.measures.subspace_overlap import overlap
 from interfere.study.preparation import Prepared
 from interfere.study.run import Job
+from interfere.study.study import plain_control
+from interfere.training.names import named_mitigation
 
 FACTORS = (
     "run",
@@ -64,15 +66,16 @@ def gather(prepared: Prepared, runs: Runs) -> Path:
     results = pd.concat(measured, ignore_index=True)
     results = results.reindex(columns=[*FACTORS, "metric", "value"])
     index = _recordings(prepared, runs, folder)
-    for name, table in (("results", results), ("facts", facts)):
-        with cache.whole_file(folder / f"{name}.parquet") as draft:
-            table.to_parquet(draft, index=False)
     with cache.whole_file(folder / "recordings.csv") as draft:
         index.to_csv(draft, index=False)
     with cache.whole_file(folder / "knowledge.csv") as draft:
         prepared.knowledge.counts().to_csv(draft, index=False)
     with cache.whole_file(folder / "study.json") as draft:
         draft.write_text(study.model_dump_json(indent=2) + "\n")
+    # The results come last: where they are, the rest is.
+    for name, table in (("facts", facts), ("results", results)):
+        with cache.whole_file(folder / f"{name}.parquet") as draft:
+            table.to_parquet(draft, index=False)
     return folder
 
 
@@ -80,11 +83,12 @@ def factors(job: Job, path: Path) -> dict[str, object]:
     """What distinguishes a run, as columns."""
     arm, study = job.arm, job.study
     new = len(job.split.unknown)
+    mitigation = named_mitigation(arm.mitigation, arm.settings)
     return {
         "run": path.name,
         "arm": arm.name,
         "mitigation": arm.mitigation or "none",
-        "strength": float(arm.settings.get("strength", np.nan)),
+        "strength": float(getattr(mitigation, "strength", np.nan)),
         "learning_rate": arm.learning_rate or study.train.learning_rate,
         "keys": arm.keys if new else "none",
         "answers": "natural",
@@ -196,7 +200,7 @@ def _of_run(job: Job, path: Path, prepared: Prepared, runs: Runs) -> pd.DataFram
 
 def control_run(runs: Runs, seed: int) -> Path | None:
     """The Known-only control of this seed."""
-    found = [path for job, path in runs if not job.arm.trains_new and job.seed == seed]
+    found = [path for job, path in runs if plain_control(job.arm) and job.seed == seed]
     return found[0] if found else None
 
 
@@ -229,7 +233,7 @@ def _ranks(path: Path) -> pd.DataFrame:
         for when in ("start", "end")
         for name, value in (
             ("median", ranks[when].median()),
-            ("first", (ranks[when] == 1).mean()),
+            ("first", (ranks[when].dropna() == 1).mean()),
         )
     ]
     return pd.DataFrame(rows)
@@ -337,14 +341,17 @@ def _recordings(prepared: Prepared, runs: Runs, folder: Path) -> pd.DataFrame:
             "when": "before",
             "path": prepared.recording("held_out", split.held_out).path,
         },
-        {
-            "arm": "format checkpoint",
-            "seed": -1,
-            "set": "control",
-            "when": "before",
-            "path": prepared.recording("control", split.control).path,
-        },
     ]
+    if len(split.control):
+        rows.append(
+            {
+                "arm": "format checkpoint",
+                "seed": -1,
+                "set": "control",
+                "when": "before",
+                "path": prepared.recording("control", split.control).path,
+            }
+        )
     for keys in new_keys(prepared):
         seed = prepared.study.seeds[0]
         rows.append(

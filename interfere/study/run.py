@@ -133,9 +133,10 @@ def _execute(job: Job, folder: Path) -> None:
         drifts.append(_drift(job, model, folder / "passing.h5").assign(step=step))
 
     epochs = job.study.evaluate.drift_epochs
-    at = AtSteps(
-        [round(e * job.steps_an_epoch) for e in epochs], measure_drift, start.tokenizer
-    )
+    steps = [round(epoch * job.steps_an_epoch) for epoch in epochs]
+    # The end is measured from the recording that is kept.
+    passing = [step for step in steps if 0 <= step < job.steps]
+    at = AtSteps(passing, measure_drift, start.tokenizer)
     tuned = train(
         start,
         job.split,

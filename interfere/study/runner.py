@@ -19,10 +19,11 @@ from rich.progress import (
 
 from interfere import cache
 from interfere.errors import InputError
+from interfere.models.hooks import resolve
 from interfere.study.preparation import Prepared, prepare
 from interfere.study.results import gather
 from interfere.study.run import Job, execute
-from interfere.study.study import Study
+from interfere.study.study import Study, plain_control
 from interfere.training.names import named_mitigation
 
 
@@ -37,12 +38,43 @@ def reproduce(study: Study, say: Callable[[str], None] = lambda _: None) -> Path
     for arm in study.arms:
         named_mitigation(arm.mitigation, arm.settings)
     prepared = prepare(study, say)
+    check_measures(prepared)
     jobs = plan(prepared)
     say(f"{len(jobs)} runs: {len(study.arms)} arms, {len(study.seeds)} seeds")
     workers = _workers(study, len(jobs))
     folders = _run_all(jobs, workers)
     say("measuring")
     return gather(prepared, list(zip(jobs, folders, strict=True)))
+
+
+def check_measures(prepared: Prepared) -> None:
+    """Refuse, before anything is trained, what the measures could not be made from.
+
+    Raises:
+        InputError: the declared hook is not recorded, or too few facts for the rank.
+    """
+    study, split = prepared.study, prepared.split
+    hooks = resolve(prepared.base.network, study.record.hooks)
+    if prepared.hook not in hooks:
+        raise InputError(
+            f"study {study.name}: interference is read at {prepared.hook}, which "
+            f"record.hooks leaves out; there are {', '.join(hooks)}"
+        )
+    if not any(arm.trains_new for arm in study.arms):
+        return
+    rank = study.interference.rank
+    sets = {"unknown": len(split.unknown)}
+    if any(plain_control(arm) for arm in study.arms):
+        sets["HighlyKnown facts that no set uses"] = len(split.others)
+    if len(split.control):
+        sets["control"] = len(split.control)
+        sets["half of held_out"] = len(split.held_out) // 2
+    name, fewest = min(sets.items(), key=lambda item: item[1])
+    if rank >= fewest:
+        raise InputError(
+            f"study {study.name}: interference.rank {rank} needs more than {rank} facts of "
+            f"each kind, but {name}: {fewest}; lower the rank or change the split"
+        )
 
 
 def plan(prepared: Prepared) -> list[Job]:
@@ -87,7 +119,9 @@ def commonest_answers(prepared: Prepared) -> dict[str, tuple[str, ...]]:
 def _workers(study: Study, jobs: int) -> int:
     if torch.cuda.is_available() and study.device != "cpu":
         return min(study.workers or 1, jobs)
-    return max(1, min(study.workers or len(os.sched_getaffinity(0)), jobs))
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min(study.workers or cores, jobs))
 
 
 def _run_all(jobs: list[Job], workers: int) -> list[Path]:

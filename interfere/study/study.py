@@ -2,14 +2,26 @@
 
 import contextlib
 import difflib
+from collections import Counter
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from interfere.errors import InputError
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+"""What every library's generator takes."""
 
 
 class _Section(BaseModel):
@@ -41,7 +53,7 @@ class Categorise(_Section):
     )
     prompts: int = Field(10, ge=1, description="few-shot prompts a fact")
     shots: int = Field(4, ge=1, description="exemplars a prompt")
-    seed: int = Field(0, description="of the exemplars")
+    seed: Seed = Field(0, description="of the exemplars")
 
 
 class Split(_Section):
@@ -55,7 +67,7 @@ class Split(_Section):
     held_out: int = Field(600, ge=1, description="facts; HighlyKnown, never trained on")
     control: int = Field(200, ge=0, description="length-matched hexadecimal subjects")
     cap: int | None = Field(None, ge=1, description="facts an answer in each set")
-    seed: int = Field(0, description="of the draw")
+    seed: Seed = Field(0, description="of the draw")
 
 
 class Training(_Section):
@@ -115,8 +127,13 @@ class Arm(_Section):
 
     @property
     def trains_new(self) -> bool:
-        """Whether the arm learns new facts; if not, it is the Known-only control."""
+        """Whether the arm learns new facts."""
         return self.rows == "known+unknown"
+
+
+def plain_control(arm: Arm) -> bool:
+    """Whether the arm is the Known-only control: no new facts, and nothing added."""
+    return not arm.trains_new and arm.mitigation is None
 
 
 class Architecture(_Section):
@@ -131,7 +148,7 @@ class Architecture(_Section):
 class Study(_Section):
     """An experiment: model, facts, arms, seeds, and what is measured."""
 
-    name: str = Field(description="of its results folder")
+    name: str = Field(pattern=r"^\w[\w.+-]*$", description="of its results folder")
     model: str = Field("nano", description="as load_model takes it")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the weights")
     device: str | None = Field(None, description="None: a GPU if there is one")
@@ -145,12 +162,40 @@ class Study(_Section):
     record: Recording = Recording()
     interference: Interference = Interference()
     arms: tuple[Arm, ...] = Field(
-        description="the first one without a mitigation is plain SFT"
+        min_length=1, description="the first one without a mitigation is plain SFT"
     )
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[Seed, ...] = Field(
         (0, 1, 2), min_length=1, description="order, synthetic keys"
     )
     workers: int | None = Field(None, ge=1, description="runs at once; None: one a core")
+
+    @field_validator("arms")
+    @classmethod
+    def _named_once(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        """Tables and figures know an arm by its name alone."""
+        if twice := _twice(arm.name for arm in arms):
+            raise ValueError(f"two arms are named {twice[0]!r}")
+        return arms
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if twice := _twice(seeds):
+            raise ValueError(f"the seed {twice[0]} is there twice")
+        return seeds
+
+    @model_validator(mode="after")
+    def _recorded(self) -> "Study":
+        if self.interference.position not in self.record.positions:
+            raise ValueError(
+                f"interference.position {self.interference.position!r} is not among "
+                f"record.positions: {', '.join(self.record.positions)}"
+            )
+        return self
+
+
+def _twice(values: Iterable[Any]) -> list[Any]:
+    return [value for value, count in Counter(values).items() if count > 1]
 
 
 SECTIONS: dict[str, type[_Section]] = {
@@ -195,7 +240,10 @@ def _read(name: str) -> dict[str, Any]:
         preset = resources.files("interfere.study").joinpath(f"presets/{name}.yaml")
         text = preset.read_text("utf-8")
     elif Path(name).suffix in {".yaml", ".yml"} and Path(name).is_file():
-        text = Path(name).read_text("utf-8")
+        try:
+            text = Path(name).read_text("utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"study {name}: not a text file in UTF-8") from None
     else:
         near = difflib.get_close_matches(name, presets(), 1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -230,13 +278,23 @@ def _apply(content: dict[str, Any], change: str) -> None:
         if not isinstance(place, dict | list):
             raise InputError(f"--set {change!r}: {key} holds a value, not keys")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = read_value(value)
     except yaml.YAMLError:
         raise InputError(f"--set {change!r}: {value!r} is not valid YAML") from None
+    place[_key(place, last, change)] = parsed
+
+
+def read_value(text: str) -> Any:
+    """A value as the command line's `--set` takes it: YAML, and 1e-4 is a number.
+
+    Raises:
+        YAMLError: text that is no YAML.
+    """
+    parsed = yaml.safe_load(text)
     if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as a word
         with contextlib.suppress(ValueError):
-            parsed = float(parsed)
-    place[_key(place, last, change)] = parsed
+            return float(parsed)
+    return parsed
 
 
 def _key(place: Any, key: str, change: str) -> int | str:
@@ -252,6 +310,8 @@ def _key(place: Any, key: str, change: str) -> int | str:
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error":  # ours, and a sentence by itself
+        return f"{place}: {first['ctx']['error']}" if place else str(first["ctx"]["error"])
     if first["type"] != "extra_forbidden":
         return (
             f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"

@@ -134,6 +134,7 @@ def format_checkpoint(
     learning_rate: float = 1e-4,
     batch_size: int = 32,
     seed: int = 0,
+    bf16: bool = False,
 ) -> Model:
     """Teach a copy of the model the question's format on the split's Known facts alone.
 
@@ -150,6 +151,7 @@ def format_checkpoint(
         learning_rate=learning_rate,
         batch_size=batch_size,
         seed=seed,
+        bf16=bf16,
     )
 
 

@@ -87,6 +87,15 @@ def test_net_loss_says_what_was_not_reached():
     assert found.loc["at the end", "value"] == 0.1
 
 
+def test_forgetting_nothing_counts_as_reached():
+    found = script("net_loss_by_arm").tabulate(
+        pd.DataFrame([{"arm": "a", "forgetting": 0.0}])
+    )
+    paper = found.set_index("panel").loc["the paper's forgetting, at the end"]
+    assert paper["reached"]
+    assert paper["value"] == 0
+
+
 def test_scripts_never_import_each_other():
     names = {path.stem for path in scripts()}
     for path in scripts():

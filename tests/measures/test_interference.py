@@ -86,6 +86,8 @@ def test_new_and_other_facts_are_cut_to_equal_numbers():
     after = CONTROL + np.random.default_rng(4).normal(size=(FACTS, D))
     many = np.vstack([OTHERS, lying_in(range(20, 24), 5, 500)])
     assert measured(after, others=many) == measured(after)
+    many = np.vstack([NEW, lying_in(range(20, 24), 5, 500)])
+    assert measured(after, new=many) == measured(after)
 
 
 @settings(deadline=None, max_examples=15)

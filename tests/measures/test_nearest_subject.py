@@ -95,6 +95,22 @@ def test_one_answer_for_all_is_what_chance_gives():
     assert (found.share, found.permuted, found.p_value) == (1, 1, 1)
 
 
+def test_one_new_subject_near_all_proves_little():
+    """Forty answers that hang on one new subject are one piece of evidence."""
+    near_all = np.array([[1.0, 0], *([[-1.0, 0]] * 9)])
+    old = np.vstack([np.tile([1.0, 0], (40, 1)), np.tile([-1.0, 0], (40, 1))])
+    found = nearest_subject_share(
+        old=old,
+        new=near_all,
+        right=np.arange(80) >= 40,
+        responses=["country 0"] * 80,
+        new_facts=COUNTRIES[:10],
+    )
+    assert found.share == 1
+    assert found.permuted == pytest.approx(0.1, abs=0.04)
+    assert found.p_value == pytest.approx(0.1, abs=0.04)
+
+
 def test_an_alias_and_another_case_are_the_answer():
     found = nearest_subject_share(
         old=np.array([[1.0, 0], [-1, 0]]),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from interfere.errors import InputError
 from interfere.measures.statistics import (
@@ -181,6 +182,13 @@ def test_fewer_clusters_give_wider_intervals():
     few, many = (percentiles(draws, range(count)) for count in (4, 400))
     assert few[0] < many[0] < -1.9
     assert few[1] > many[1] > 1.9
+
+
+def test_percentiles_of_few_clusters_by_hand():
+    """With 4 clusters a normal curve's ends lie at t(3) = 3.182 times √(4/3)."""
+    draws = stats.norm.ppf((np.arange(400_000) + 0.5) / 400_000)
+    expected = 3.18245 * np.sqrt(4 / 3)
+    assert percentiles(draws, range(4)) == pytest.approx((-expected, expected), abs=0.01)
 
 
 def test_ratio_by_hand():

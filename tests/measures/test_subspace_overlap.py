@@ -46,6 +46,25 @@ def test_all_subspaces_come_from_as_many_rows():
     assert found.rows == 15
 
 
+def test_few_new_facts_set_the_rows():
+    found = subspace_overlap(OLD, lying_in(range(4), 2, 12), CONTROL, rank=4)
+    assert found.rows == 12
+    assert found.overlap == pytest.approx(1, abs=0.05)
+
+
+def test_the_interval_is_about_as_wide_as_redrawing_facts_gives():
+    scale = 1 / np.sqrt(np.arange(1, D + 1))
+    axes = scale, np.roll(scale, 6), scale[::-1]
+    found = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        sets = (rng.normal(size=(80, D)) * axis for axis in axes)
+        found.append(subspace_overlap(*sets, rank=6, seed=seed))
+    spread = np.std([f.overlap for f in found], ddof=1)
+    error = np.median([f.high - f.low for f in found]) / 2 / 2.093  # t(19)
+    assert 0.6 < error / spread < 1.6
+
+
 def test_more_new_facts_than_old_ones_bring_nothing_nearer():
     """Noise alone: a subspace of more rows would be better estimated, and look nearer."""
     rng = np.random.default_rng(3)

@@ -53,6 +53,22 @@ def test_changes_that_make_no_sense(change, message):
         load_study("nano", [change])
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("arms=[{name: a}, {name: a, keys: hex}]", "arms: two arms are named 'a'"),
+        ("arms=[]", "arms: .*at least 1"),
+        ("seeds=[0, 0]", "seeds: the seed 0 is there twice"),
+        ("seeds=[-1]", "seeds.0: .*greater than or equal to 0"),
+        ("name=../up", "name: string should match"),
+        ("interference.position=prompt", "'prompt' is not among record.positions"),
+    ],
+)
+def test_studies_that_could_not_be_told_apart_or_measured(change, message):
+    with pytest.raises(InputError, match=message):
+        load_study("nano", [change])
+
+
 def test_a_file_with_broken_yaml_names_its_line(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("model: nano\narms: [{name: a\n")
