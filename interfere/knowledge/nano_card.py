@@ -54,7 +54,12 @@ def measure_nano(folder: Path) -> pd.DataFrame:
     ).reset_index()
     both = float((seen & known).sum())
     numbers = {"slick_precision": both / known.sum(), "slick_recall": both / seen.sum()}
-    card = {"by_relation": summary.to_dict("records"), **numbers}
+    card = {
+        "by_relation": summary.astype(object)
+        .where(summary.notna(), None)
+        .to_dict("records"),
+        **numbers,
+    }
     with cache.whole_file(folder / "ground_truth.json") as draft:
         draft.write_text(json.dumps(card, indent=2) + "\n")
     return summary.assign(**numbers)

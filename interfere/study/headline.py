@@ -104,7 +104,7 @@ def contrasts(
     """Difference of net loss between two arms at matched plasticity, and the ratio.
 
     Columns: more, less, level, reached, difference, low, high, smallest, shows, ratio.
-    The ratio is of net loss beyond the control; NaN where the lesser one may be 0.
+    The ratio is of the two net losses as they are; NaN where the lesser one is not above 0.
     """
     configuration, _, facts = read(study)
     control = control_arm(configuration)

@@ -148,7 +148,7 @@ class Architecture(_Section):
 class Study(_Section):
     """An experiment: model, facts, arms, seeds, and what is measured."""
 
-    name: str = Field(pattern=r"^\w[\w.+-]*$", description="of its results folder")
+    name: str = Field(pattern=r"^\w[\w .+-]*$", description="of its results folder")
     model: str = Field("nano", description="as load_model takes it")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the weights")
     device: str | None = Field(None, description="None: a GPU if there is one")
