@@ -162,8 +162,8 @@ def crossing(
 
 
 def at_plasticity(
-    plasticity: Real[np.ndarray, " points"],
-    values: Real[np.ndarray, " points"],
+    plasticity: Real[np.ndarray, " n1"],
+    values: Real[np.ndarray, " n2"],
     level: float | Literal["end"],
 ) -> Matched:
     """The value where plasticity first reaches `level`: arms compared at equal learning.

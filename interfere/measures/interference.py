@@ -13,8 +13,6 @@ from interfere.measures.rows import Labels, as_rows
 from interfere.measures.statistics import percentiles, ratio, resampled_sums
 from interfere.measures.subspaces import principal_subspace
 
-Rows = Float64[np.ndarray, "facts d"]
-
 
 @dataclass(frozen=True)
 class Interference:
@@ -38,15 +36,15 @@ class Interference:
 
 
 def displacement_interference(
-    before: Rows,
-    after: Rows,
-    control: Rows,
+    before: Float64[np.ndarray, "n1 d1"],
+    after: Float64[np.ndarray, "n2 d2"],
+    control: Float64[np.ndarray, "n3 d3"],
     new: Float64[np.ndarray, "new d"],
     others: Float64[np.ndarray, "others d"],
     *,
     rank: int,
     clusters: Labels,
-    noise: Rows | None = None,
+    noise: Float64[np.ndarray, "n3 d3"] | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[tuple[float, float, float], tuple[float, float, float], float]:

@@ -84,8 +84,8 @@ def mean_interval(
 
 
 def difference_interval(
-    a: Real[np.ndarray, "seeds facts"],
-    b: Real[np.ndarray, "seeds facts"],
+    a: Real[np.ndarray, "seeds1 facts1"],
+    b: Real[np.ndarray, "seeds2 facts2"],
     clusters: Labels,
     *,
     level: float = 0.95,
@@ -102,8 +102,8 @@ def difference_interval(
 
 
 def ratio_interval(
-    a: Real[np.ndarray, "seeds facts"],
-    b: Real[np.ndarray, "seeds facts"],
+    a: Real[np.ndarray, "seeds1 facts1"],
+    b: Real[np.ndarray, "seeds2 facts2"],
     clusters: Labels,
     *,
     level: float = 0.95,
@@ -133,8 +133,7 @@ def ratio_interval(
 def ratio(sums: Float64[np.ndarray, "... columns"]) -> Float64[np.ndarray, "..."]:
     """First column over second; NaN or infinite, silently, where the second is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        quotient: Float64[np.ndarray, ...] = sums[..., 0] / sums[..., 1]
-    return quotient
+        return np.asarray(sums[..., 0] / sums[..., 1])
 
 
 def resampled_sums(
