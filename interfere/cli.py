@@ -156,8 +156,8 @@ def reproduce(
     from interfere.study.runner import reproduce as run_study
 
     folder = run_study(chosen, _say)
-    _draw(chosen.name)
     _report(folder)
+    _draw(chosen.name)
 
 
 @app.command()

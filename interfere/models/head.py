@@ -18,7 +18,8 @@ def body(network: PreTrainedModel) -> PreTrainedModel:
     """The network without its unembedding; gives `last_hidden_state`, final norm included.
 
     Raises:
-        InputError: body and `unembed` together do not give the network's own logits.
+        InputError: body and `unembed` together do not give the network's own logits, or
+            these aren't finite.
     """
     inner = cast(PreTrainedModel, network.base_model)
     if network not in _CHECKED:
@@ -48,6 +49,10 @@ def _check(network: PreTrainedModel, inner: PreTrainedModel) -> None:
         expected = network(input_ids=tokens, use_cache=False).logits[0].float()
         hidden = inner(input_ids=tokens, use_cache=False).last_hidden_state[0]
         found = unembed(network, hidden).float()
+    if not expected.isfinite().all():
+        raise InputError(
+            f"{type(network).__name__} gives NaN or infinite logits; its weights are damaged"
+        )
     if not torch.allclose(found, expected, rtol=1e-2, atol=1e-2 * expected.std().item()):
         raise InputError(
             f"{type(network).__name__} does more to its logits than scale or cap them; "

@@ -52,7 +52,7 @@ def contrast_table(table: pd.DataFrame) -> Table:
             "seeds",
             "could have shown",
             "shows",
-            "ratio",
+            "ratio beyond the control",
         ],
     )
     for row in table.to_dict("records"):
@@ -66,7 +66,7 @@ def contrast_table(table: pd.DataFrame) -> Table:
             f"{row['seeds_low']:.3f} to {row['seeds_high']:.3f}",
             _number(row["smallest"]),
             "yes" if row["shows"] else "no",
-            _number(row["ratio"], 2),
+            _ratio(row),
         )
     return view
 
@@ -137,6 +137,12 @@ def _cell(value: Any) -> str:
 
 def _number(value: float, digits: int = 3) -> str:
     return "–" if pd.isna(value) else f"{value:,.{digits}f}"
+
+
+def _ratio(row: dict[Any, Any]) -> str:
+    if pd.isna(row["ratio"]):
+        return "–"
+    return f"{row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]"
 
 
 def _with_interval(row: dict[Any, Any], name: str) -> str:

@@ -1,6 +1,5 @@
 """What a study would take, before anything is loaded."""
 
-import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from interfere import cache
 from interfere.errors import InputError
 from interfere.study.study import Architecture, Study
 from interfere.training.names import named_mitigation
+from interfere.training.train import step_count
 
 TOKENS_A_FACT = 22
 """A zero-shot prompt with its answer: 17 to 25 in the tokenizers that we tried."""
@@ -62,7 +62,7 @@ def estimate(study: Study) -> Estimate:
         named_mitigation(arm.mitigation, arm.settings)
     sizes, net = study.split, study.architecture
     rows = sizes.known + sizes.unknown
-    steps = round(study.train.epochs * math.ceil(rows / study.train.batch_size))
+    steps = step_count(rows, study.train.epochs, study.train.batch_size)
     runs = len(study.arms) * len(study.seeds)
     flops = _flops(study, net, rows, steps, runs)
     total = sum(flops.values())

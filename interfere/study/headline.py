@@ -1,5 +1,6 @@
 """The headline table of a study: what each arm learnt, and what it cost."""
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,7 +9,15 @@ import pandas as pd
 
 from interfere import cache
 from interfere.measures.statistics import Interval, difference_interval
-from interfere.study.outcomes import Level, Loss, loss, seeds_of
+from interfere.study.outcomes import (
+    Level,
+    Loss,
+    Measured,
+    forgetting,
+    loss,
+    net_loss_ratio,
+    seeds_of,
+)
 from interfere.study.study import Arm, Study, plain_control
 
 LEVELS: tuple[Level, ...] = (0.5, 0.9, "end")
@@ -30,12 +39,18 @@ def control_arm(study: Study) -> str | None:
     return names[0] if names else None
 
 
-def losses(study: Study, facts: pd.DataFrame) -> dict[tuple[str, Level], Loss]:
+def losses(
+    study: Study, facts: pd.DataFrame, measured: Measured = "held_out"
+) -> dict[tuple[str, Level], Loss]:
     """Every arm's loss at every level; the control only at the end."""
     control = control_arm(study)
     return {
         (arm.name, level): loss(
-            facts, arm.name, level, control=None if arm.name == control else control
+            facts,
+            arm.name,
+            level,
+            control=None if arm.name == control else control,
+            measured=measured,
         )
         for arm in study.arms
         for level in (("end",) if not arm.trains_new else LEVELS)
@@ -45,32 +60,33 @@ def losses(study: Study, facts: pd.DataFrame) -> dict[tuple[str, Level], Loss]:
 def headline(study: Path) -> pd.DataFrame:
     """A row an arm: accuracies at the end, and net loss at each level with its interval.
 
-    Columns `net_loss_<level>`, `…_low`, `…_high`, `…_beyond` (minus the control's),
-    `…_beyond_low`, `…_beyond_high`, `…_smallest`: the smallest difference from 0 that
-    the study could have shown.
+    Columns `forgetting` (the paper's), `net_loss_<level>` and `net_loss_<level>_beyond`
+    (minus the control's), each with `…_low`, `…_high`, `…_seeds` and `…_smallest`: the
+    smallest difference from 0 that the study could have shown. Where the study has
+    validation facts, `validation_net_loss_…` likewise: what settings are chosen by.
     """
     configuration, results, facts = read(study)
-    found = losses(configuration, facts)
+    sets: list[tuple[str, Measured]] = [("", "held_out")]
+    if configuration.split.validation:
+        sets.append(("validation_", "validation"))
+    found = {name: losses(configuration, facts, measured) for name, measured in sets}
     rows = []
     for arm in configuration.arms:
         row: dict[str, object] = {"arm": arm.name, "seeds": len(seeds_of(facts, arm.name))}
         own = results[results["arm"] == arm.name]
-        for metric in (
-            "task",
-            "plasticity",
-            "plasticity_paraphrase",
-            "stability",
-            "forgetting",
-        ):
+        for metric in ("task", "plasticity", "plasticity_paraphrase", "stability"):
             row[metric] = _at_end(own, metric)
+        row |= _interval("forgetting", forgetting(facts, arm.name))
         for name in (
             "behavioural_interference",
             "interference_size",
             "interference_direction",
         ):
             row[name] = own.loc[own["metric"] == name, "value"].mean()
-        for level in LEVELS:
-            row |= _columns(level, found.get((arm.name, level)))
+        for prefix, by_level in found.items():
+            for level in LEVELS:
+                name = f"{prefix}net_loss_{level}"
+                row |= _columns(name, by_level.get((arm.name, level)))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -80,22 +96,25 @@ def _at_end(own: pd.DataFrame, metric: str) -> float:
     return float(rows.loc[rows["step"] == rows["step"].max(), "value"].mean())
 
 
-def _columns(level: Level, found: Loss | None) -> dict[str, object]:
-    name = f"net_loss_{level}"
+def _columns(name: str, found: Loss | None) -> dict[str, object]:
     if found is None or not found.reached:
         return {name: np.nan, f"{name}_reached": False if found is not None else None}
     row: dict[str, object] = {f"{name}_reached": True}
     pairs = ((name, found.interval), (f"{name}_beyond", found.beyond_control))
     for prefix, interval in pairs:
         if interval is not None:
-            row |= {
-                prefix: interval.value,
-                f"{prefix}_low": interval.low,
-                f"{prefix}_high": interval.high,
-                f"{prefix}_smallest": interval.smallest,
-                f"{prefix}_seeds": f"{interval.seeds_low:.3f} to {interval.seeds_high:.3f}",
-            }
+            row |= _interval(prefix, interval)
     return row
+
+
+def _interval(prefix: str, interval: Interval) -> dict[str, object]:
+    return {
+        prefix: interval.value,
+        f"{prefix}_low": interval.low,
+        f"{prefix}_high": interval.high,
+        f"{prefix}_smallest": interval.smallest,
+        f"{prefix}_seeds": f"{interval.seeds_low:.3f} to {interval.seeds_high:.3f}",
+    }
 
 
 def contrasts(
@@ -103,8 +122,9 @@ def contrasts(
 ) -> pd.DataFrame:
     """Difference of net loss between two arms at matched plasticity, and the ratio.
 
-    Columns: more, less, level, reached, difference, low, high, smallest, shows, ratio.
-    The ratio is of the two net losses as they are; NaN where the lesser one is not above 0.
+    Columns: more, less, level, reached, difference, low, high, seeds_low, seeds_high,
+    smallest, shows, ratio, ratio_low, ratio_high. The ratio is of the two net losses beyond
+    the control's; NaN where the lesser one's interval contains 0.
     """
     configuration, _, facts = read(study)
     control = control_arm(configuration)
@@ -114,27 +134,28 @@ def contrasts(
             a = loss(facts, more, level, control=control)
             b = loss(facts, less, level, control=control)
             row: dict[str, object] = {"more": more, "less": less, "level": str(level)}
-            if not (a.reached and b.reached):
-                rows.append(row | {"reached": False})
-                continue
-            found: Interval = difference_interval(a.net, b.net, a.clusters)
-            rows.append(
-                row
-                | {
-                    "reached": True,
-                    "difference": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "seeds_low": found.seeds_low,
-                    "seeds_high": found.seeds_high,
-                    "smallest": found.smallest,
-                    "shows": found.shows,
-                    "ratio": float(a.net.mean() / b.net.mean())
-                    if b.net.mean() > 0
-                    else np.nan,
-                }
-            )
+            row["reached"] = a.reached and b.reached
+            rows.append(row | (_contrast(a, b) if row["reached"] else {}))
     return pd.DataFrame(rows)
+
+
+def _contrast(more: Loss, less: Loss) -> dict[str, object]:
+    found = difference_interval(more.net, less.net, more.clusters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a ratio to nothing is NaN in the table
+        ratio = net_loss_ratio(more, less)
+    return {
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "seeds_low": found.seeds_low,
+        "seeds_high": found.seeds_high,
+        "smallest": found.smallest,
+        "shows": found.shows,
+        "ratio": ratio.value,
+        "ratio_low": ratio.low,
+        "ratio_high": ratio.high,
+    }
 
 
 def main_pairs(study: Study) -> list[tuple[str, str]]:

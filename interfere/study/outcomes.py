@@ -1,7 +1,7 @@
 """Outcomes of held-out facts, seed by seed and fact by fact, at equal plasticity."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,9 +10,16 @@ from jaxtyping import Float64
 
 from interfere.errors import InputError
 from interfere.measures.behaviour import Crossing, crossing
-from interfere.measures.statistics import Interval, difference_interval, mean_interval
+from interfere.measures.statistics import (
+    Interval,
+    difference_interval,
+    mean_interval,
+    ratio_interval,
+)
 
 Level = float | Literal["end"]
+
+Measured = Literal["held_out", "validation"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,14 @@ class Loss:
         return difference_interval(self.net, self.control, self.clusters)
 
 
-def loss(facts: pd.DataFrame, arm: str, level: Level, *, control: str | None) -> Loss:
+def loss(
+    facts: pd.DataFrame,
+    arm: str,
+    level: Level,
+    *,
+    control: str | None,
+    measured: Measured = "held_out",
+) -> Loss:
     """Net loss of an arm where its plasticity first reaches `level`.
 
     Args:
@@ -51,6 +65,7 @@ def loss(facts: pd.DataFrame, arm: str, level: Level, *, control: str | None) ->
         arm: which arm.
         level: plasticity, or "end" for the last evaluation.
         control: the Known-only arm, read at the same steps; None for none.
+        measured: the Known facts whose loss it is; settings are chosen on "validation".
 
     Raises:
         InputError: no such arm.
@@ -61,16 +76,50 @@ def loss(facts: pd.DataFrame, arm: str, level: Level, *, control: str | None) ->
         there = _where(run, level)
         if not there.reached:
             return Loss(arm, level, False, np.empty((0, 0)), None, np.empty(0))
-        held = _curve(run)
+        held = _curve(run, measured)
         clusters = held.answers
         net.append(held.right[0] - there.of(held.right))
         if control is not None:
-            other = _curve(_run(facts, control, seed))
+            other = _curve(_run(facts, control, seed), measured)
             same = other.at(held.steps)
             against.append(other.right[0] - there.of(same))
     return Loss(
         arm, level, True, np.stack(net), np.stack(against) if against else None, clusters
     )
+
+
+def net_loss_ratio(more: Loss, less: Loss) -> Interval:
+    """How many times as much one arm lost as another, each beyond the control's.
+
+    Both losses must be reached. Without a control, of the losses as they are. NaN, with a
+    warning, where the lesser loss may be 0.
+    """
+    (a, b) = (
+        side.net if side.control is None else side.net - side.control
+        for side in (more, less)
+    )
+    return ratio_interval(a, b, more.clusters)
+
+
+def forgetting(facts: pd.DataFrame, arm: str) -> Interval:
+    """(peak - final) / peak of held-out accuracy: the paper's forgetting.
+
+    Each seed's peak is where that seed's own curve is highest, and stays there when
+    answers are resampled, so the interval leaves out that the peak of a noisy curve lies
+    too high (`measures.behaviour.forgetting`).
+
+    Raises:
+        InputError: no such arm.
+    """
+    lost, had, clusters = [], [], np.empty(0)
+    for seed in seeds_of(facts, arm):
+        held = _curve(_run(facts, arm, seed))
+        clusters = held.answers
+        peak = held.right[int(held.right.mean(1).argmax())]
+        lost.append(peak - held.right[-1])
+        had.append(peak)
+    found = ratio_interval(np.stack(lost), np.stack(had), clusters)
+    return replace(found, null=0.0)
 
 
 def seeds_of(facts: pd.DataFrame, arm: str) -> list[int]:
@@ -116,8 +165,8 @@ class _Curve:
         return self.right[[places[int(step)] for step in steps]]
 
 
-def _curve(run: pd.DataFrame) -> _Curve:
-    held = run[run["set"] == "held_out"]
+def _curve(run: pd.DataFrame, measured: Measured = "held_out") -> _Curve:
+    held = run[run["set"] == measured]
     wide = held.pivot_table(index="step", columns="fact", values="right", aggfunc="first")
     order: dict[Hashable, str] = dict(zip(held["fact"], held["answer"], strict=True))
     answers = np.array([order[fact] for fact in wide.columns])

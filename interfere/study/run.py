@@ -1,6 +1,5 @@
 """One run: an arm under a seed, from the format checkpoint to its recordings."""
 
-import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from interfere.study.manifest import RESULTS_VERSION, finish, is_finished, locke
 from interfere.study.study import Arm, Study
 from interfere.training.evaluation import AtSteps, FactEvaluation
 from interfere.training.names import named_mitigation
-from interfere.training.train import train
+from interfere.training.train import step_count, train
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Job:
     """Recordings of the held-out facts that drift is measured against: base, start."""
     candidates: Mapping[str, tuple[str, ...]]
     """By relation, the answers that a held-out answer is ranked among."""
+    device: str
+    """The kind that the study's model lies on, such as cpu."""
     threads: int
     root: Path
 
@@ -51,8 +52,7 @@ class Job:
     def steps(self) -> int:
         """Optimizer steps: those of the SFT arm, whatever rows this arm trains on."""
         rows = self.study.split.known + self.study.split.unknown
-        batches = math.ceil(rows / self.study.train.batch_size)
-        return max(1, round(self.study.train.epochs * batches))
+        return step_count(rows, self.study.train.epochs, self.study.train.batch_size)
 
     @property
     def steps_an_epoch(self) -> float:
@@ -81,7 +81,9 @@ class Job:
             "record": study.record.model_dump(),
             "facts": {name: facts.digest for name, facts in self.sets.items()},
             "training_facts": self.split.training.digest,
+            "candidates": {key: list(names) for key, names in self.candidates.items()},
             "dtype": study.dtype,
+            "device": self.device,
             "seed": self.seed,
             "threads": self.threads,
         }
@@ -115,7 +117,7 @@ def execute(job: Job) -> Path:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        if job.study.device in (None, "cpu") and not torch.cuda.is_available():
+        if job.device == "cpu":
             torch.set_num_threads(job.threads)
         began = time.monotonic()
         _execute(job, folder)

@@ -97,6 +97,7 @@ def plan(prepared: Prepared) -> list[Job]:
             start_digest=digest,
             references=references,
             candidates=candidates,
+            device=prepared.base.device.type,
             threads=max(1, torch.get_num_threads() // workers),
             root=cache.home() / "runs",
         )

@@ -30,7 +30,8 @@ class SelfDistillation:
     Without a teacher, a frozen copy of the model that training starts from.
 
     Raises:
-        InputError: temperature not above 0, or strength below 0.
+        InputError: temperature not above 0, strength below 0, or a teacher that is no
+            Model.
 
     Source: arXiv 2604.15574 (τ 0.5, strength 1).
     """
@@ -41,6 +42,11 @@ class SelfDistillation:
     positions: Positions = "all"
 
     def __post_init__(self) -> None:
+        if self.teacher is not None and not isinstance(self.teacher, Model):
+            raise InputError(
+                f"teacher must be a loaded model, got {self.teacher!r}; from a command or a "
+                "study it is a frozen copy of the model that training starts from"
+            )
         if not self.temperature > 0:
             raise InputError(f"temperature must be above 0, got {self.temperature}")
         if not self.strength >= 0:

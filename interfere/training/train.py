@@ -13,7 +13,6 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from interfere.errors import InputError
-from interfere.facts.fact import FactSet
 from interfere.knowledge.splits import Split
 from interfere.models.model import Model
 from interfere.training.mitigation import Mitigation
@@ -85,7 +84,7 @@ def train(
             learning_rate=learning_rate,
             lr_scheduler_type="constant_with_warmup",
             warmup_steps=math.ceil(
-                WARM_UP * (steps or step_count(rows, epochs, batch_size))
+                WARM_UP * (steps or step_count(len(rows), epochs, batch_size))
             ),
             weight_decay=0.0,
             max_grad_norm=1.0,
@@ -155,9 +154,9 @@ def format_checkpoint(
     )
 
 
-def step_count(facts: FactSet | FactRows, epochs: float, batch_size: int) -> int:
+def step_count(facts: int, epochs: float, batch_size: int) -> int:
     """Optimizer steps that so many epochs take; an epoch's last batch may be smaller."""
-    return math.ceil(epochs * math.ceil(len(facts) / batch_size))
+    return math.ceil(epochs * math.ceil(facts / batch_size))
 
 
 def _check(

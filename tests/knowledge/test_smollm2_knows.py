@@ -15,6 +15,32 @@ NAMES = (
 )
 LARGE = NAMES.split(" ")
 
+# Of 6,000 people at most, and Unknown under all of ten prompts when the list was made.
+SMALL = [
+    "Kéiténably",
+    "Charles Hill",
+    "Jean-Rabel",
+    "Eskhar",
+    "Ashchysay",
+    "Lammi",
+    "Vransko",
+    "Little Cayman",
+    "Bankim",
+    "Cadale",
+    "Obdam",
+    "Amiret El Fhoul",
+    "Ikoni",
+    "Smirnovo",
+    "Buitenpost",
+    "Kulia Village",
+    "Gasa",
+    "Nadur",
+    "Airuk",
+    "Okola",
+    "Dayr Abū Ḑa‘īf",
+    "Colona",
+]
+
 
 @pytest.fixture(scope="module")
 def cities():
@@ -44,9 +70,9 @@ def test_knows_large_cities(smollm2, cities, exemplars, tmp_path, monkeypatch):
     assert (found == "HighlyKnown").sum() >= 22, found.to_dict()
 
 
-def test_does_not_know_villages(smollm2, cities, exemplars, tmp_path, monkeypatch):
-    small = cities[len(cities) - 25 :]
+def test_does_not_know_small_towns(smollm2, cities, exemplars, tmp_path, monkeypatch):
+    small = cities.select([fact.id for fact in cities if fact.subject in SMALL])
     found = counts(smollm2, small, exemplars, tmp_path, monkeypatch)
-    assert max(fact.popularity for fact in small) < 6000
-    assert (found == "HighlyKnown").sum() <= 3, found.to_dict()
-    assert (found == "Unknown").sum() >= 12, found.to_dict()
+    assert len(found) == len(SMALL)
+    assert (found == "HighlyKnown").sum() == 0, found.to_dict()
+    assert (found == "Unknown").sum() >= 19, found.to_dict()

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from interfere.errors import InputError
-from interfere.study.outcomes import loss
+from interfere.study.outcomes import forgetting, loss, net_loss_ratio
 
 STEPS = (0, 10, 20)
 
@@ -69,6 +69,36 @@ def test_not_reached_is_a_value_of_its_own():
 def test_a_gain_is_a_negative_loss():
     grown = run("grown", 0, [[False] * 4, [True] * 4, [True] * 4], [0.0, 1.0, 1.0])
     assert loss(grown, "grown", "end", control=None).interval.value == -1
+
+
+def test_ratio_is_of_losses_beyond_the_control():
+    def arm(name: str, right: list[bool]) -> pd.DataFrame:
+        return run(name, 0, [[True] * 8, right, right], [0.0, 1.0, 1.0])
+
+    facts = pd.concat(
+        [
+            arm("most", [False] * 8),
+            arm("half", [False] * 4 + [True] * 4),
+            arm("Known", [False] * 2 + [True] * 6),
+        ]
+    )
+    most, half = (loss(facts, name, "end", control="Known") for name in ("most", "half"))
+    found = net_loss_ratio(most, half)
+    assert found.value == pytest.approx((1 - 0.25) / (0.5 - 0.25))
+
+
+def test_forgetting_counts_from_the_highest_evaluation():
+    held = [[True] * 2 + [False] * 2, [True] * 4, [True] * 3 + [False]]
+    found = forgetting(run("SFT", 0, held, None), "SFT")
+    assert found.value == pytest.approx(1 / 4)
+    assert found.null == 0
+
+
+def test_settings_are_chosen_on_validation_facts():
+    chosen = run("SFT", 0, [[True] * 4, [True] * 4, [True, False] * 2], None)
+    both = pd.concat([SFT, chosen.assign(set="validation")])
+    found = loss(both, "SFT", "end", control=None, measured="validation")
+    assert found.net.mean() == 1 / 2
 
 
 def test_unknown_arm_is_named():

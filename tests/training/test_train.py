@@ -73,7 +73,7 @@ def test_a_distant_teacher_is_neither_trained_nor_changed(model, split):
 def test_control_takes_as_many_steps_as_its_arm(model, split):
     arm, control = Curve(), Curve()
     train(model, split, epochs=3, batch_size=8, callbacks=[arm])
-    steps = step_count(split.training, epochs=3, batch_size=8)
+    steps = step_count(len(split.training), epochs=3, batch_size=8)
     train(model, split.known_only, steps=steps, batch_size=8, callbacks=[control])
     assert len(arm.epochs) == len(control.epochs) == steps == 9
     assert control.epochs[-1] == 4.5  # two steps an epoch
