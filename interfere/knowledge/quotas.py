@@ -1,6 +1,7 @@
 """How many facts of each answer a set takes, so that sets are alike in their answers."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -85,7 +86,7 @@ def largest_remainder(
     return np.asarray(taken)
 
 
-def total_variation(one: Mapping[str, int], other: Mapping[str, int]) -> float:
+def total_variation(one: Mapping[Any, int], other: Mapping[Any, int]) -> float:
     """Half the summed difference of two sets' proportions, in [0, 1]."""
     a, b = max(1, sum(one.values())), max(1, sum(other.values()))
     names = sorted({*one, *other})

@@ -28,7 +28,9 @@ def body(network: PreTrainedModel) -> PreTrainedModel:
     return inner
 
 
-def unembed(network: PreTrainedModel, hidden: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:
+def unembed(
+    network: PreTrainedModel, hidden: Float[Tensor, "... d"]
+) -> Float[Tensor, "... v"]:
     """Logits of last hidden states, scaled or capped as the architecture has it."""
     logits = cast(nn.Module, network.get_output_embeddings())(hidden)  # type: ignore[no-untyped-call]
     assert isinstance(logits, Tensor)

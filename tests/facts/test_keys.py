@@ -145,6 +145,7 @@ def test_counts_of_answers_stay():
     assert Counter(f.answer for f in keys) == Counter(f.answer for f in facts)
 
 
+@pytest.mark.usefixtures("types_unchecked")
 def test_bad_input():
     facts = cities()[:3]
     with pytest.raises(

@@ -113,6 +113,7 @@ def test_sampling_agrees_with_the_closed_form(nano):
     assert abs(exact["p_correct"].mean() - drawn["p_correct"].mean()) < 0.02
 
 
+@pytest.mark.usefixtures("types_unchecked")
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

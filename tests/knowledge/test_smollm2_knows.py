@@ -16,30 +16,15 @@ NAMES = (
 LARGE = NAMES.split(" ")
 
 # Of 6,000 people at most, and Unknown under all of ten prompts when the list was made.
-SMALL = [
-    "Kéiténably",
-    "Charles Hill",
-    "Jean-Rabel",
-    "Eskhar",
-    "Ashchysay",
-    "Lammi",
-    "Vransko",
-    "Little Cayman",
-    "Bankim",
-    "Cadale",
-    "Obdam",
-    "Amiret El Fhoul",
-    "Ikoni",
-    "Smirnovo",
-    "Buitenpost",
-    "Kulia Village",
-    "Gasa",
-    "Nadur",
-    "Airuk",
-    "Okola",
-    "Dayr Abū Ḑa‘īf",
-    "Colona",
-]
+# fmt: off
+SMALL = (
+    "Kéiténably", "Charles Hill", "Jean-Rabel", "Eskhar", "Ashchysay",
+    "Lammi", "Vransko", "Little Cayman", "Bankim", "Cadale",
+    "Obdam", "Amiret El Fhoul", "Ikoni", "Smirnovo", "Buitenpost",
+    "Kulia Village", "Gasa", "Nadur", "Airuk", "Okola",
+    "Dayr Abū Ḑa‘īf", "Colona",
+)
+# fmt: on
 
 
 @pytest.fixture(scope="module")

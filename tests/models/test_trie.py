@@ -25,7 +25,7 @@ def merging_tokenizer():
 def spelt(trie, words, ends):
     """Texts of all paths that end a form, by walking."""
     return {
-        words.decode([int(trie.token[n]) for n in trie.path(i)])
+        words.decode([int(trie.token[n]) for n in trie.path(int(i))])
         for i in np.flatnonzero(ends)
     }
 

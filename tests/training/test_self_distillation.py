@@ -75,6 +75,7 @@ def test_equal_sides_cost_nothing():
     assert logits.grad.abs().max() < 1e-6
 
 
+@pytest.mark.usefixtures("types_unchecked")
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

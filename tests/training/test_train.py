@@ -92,6 +92,7 @@ def test_format_checkpoint_sees_known_facts_only(model, split):
     assert formatted.name == "tiny-llama trained on 10 Known facts, seed 0"
 
 
+@pytest.mark.usefixtures("types_unchecked")
 def test_callers_random_numbers_go_on_undisturbed(model, split):
     def draws():
         return random.random(), np.random.random(), torch.rand(()).item()  # noqa: NPY002

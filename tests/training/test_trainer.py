@@ -123,6 +123,7 @@ def test_only_predicting_positions_pass_through_the_head(model, split, tmp_path)
     assert seen[0] < batch["attention_mask"].sum() / 2
 
 
+@pytest.mark.usefixtures("types_unchecked")
 def test_what_is_no_mitigation_is_refused(model, tmp_path):
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
     with pytest.raises(InputError, match="str is no mitigation"):
