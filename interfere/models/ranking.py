@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from interfere.facts.fact import Fact, FactSet
@@ -11,7 +13,10 @@ from interfere.facts.questions import prompt, target
 from interfere.models.encoding import encode_continuations, encode_prompts
 from interfere.models.head import body, unembed
 from interfere.models.model import Model
-from interfere.models.shared_prefix import expand, lend
+from interfere.models.shared_prefix import gather, lend
+
+TEXTS = 128
+"""Answers run at a time: bounds the copies of keys and values, and the logits."""
 
 
 def answer_ranks(
@@ -48,51 +53,79 @@ def answer_ranks(
 
 @torch.inference_mode()
 def _rank(model: Model, facts: list[Fact], answers: list[str]) -> list[int]:
-    tokenizer, device = model.tokenizer, model.device
-    union = list(dict.fromkeys([*answers, *(fact.answer for fact in facts)]))
-    prompts = [prompt(fact) for fact in facts]
-    ids = encode_prompts(tokenizer, prompts)
-    width = max(map(len, ids))
-    # Left padding puts every prompt's end, and so every answer, in the same columns.
-    rows = torch.tensor([[0] * (width - len(row)) + row for row in ids], device=device)
-    mask = torch.tensor(
-        [[0] * (width - len(row)) + [1] * len(row) for row in ids], device=device
-    )
-    places = (mask.cumsum(1) - 1).clamp(min=0)
-    inner, prompts_cache = body(model.network), DynamicCache()
-    hidden = inner(
-        input_ids=rows,
-        attention_mask=mask,
-        position_ids=places,
-        use_cache=True,
-        **lend(inner, prompts_cache),
-    ).last_hidden_state
-    starts = unembed(model.network, hidden[:, -1]).float().log_softmax(-1)
-    scores = torch.empty(len(facts), len(union))
-    for column, answer in enumerate(union):
-        tokens = torch.tensor(
-            encode_continuations(tokenizer, prompts[:1], [target(answer)])[0], device=device
-        )
-        score = starts[:, tokens[0]]
-        if len(tokens) > 1:
-            fed = tokens[:-1].expand(len(facts), -1)
-            more = torch.ones_like(fed)
-            hidden = inner(
-                input_ids=fed,
-                attention_mask=torch.cat([mask, more], 1),
-                position_ids=places[:, -1:] + more.cumsum(1),
-                use_cache=True,
-                **lend(inner, expand(prompts_cache, len(facts))),
-            ).last_hidden_state
-            logs = unembed(model.network, hidden).float().log_softmax(-1)
-            score = score + logs.gather(
-                2, tokens[1:].expand(len(facts), -1)[..., None]
-            ).sum((1, 2))
-        scores[:, column] = score.cpu()
-    place = {answer: column for column, answer in enumerate(union)}
-    found = []
-    for row, fact in enumerate(facts):
-        rivals = [place[a] for a in answers if a not in fact.answers]
-        own = scores[row, place[fact.answer]]
-        found.append(1 + int((scores[row, rivals] > own).sum()))
-    return found
+    asked = _Prompts(model, facts)
+    spelt = {
+        answer: asked.spell(answer)
+        for answer in dict.fromkeys([*answers, *(fact.answer for fact in facts)])
+    }
+    own = asked.score([(row, spelt[fact.answer]) for row, fact in enumerate(facts)])
+    # A longer text is no more probable than its first token, so few rivals need be run.
+    rivals = [
+        (row, spelt[answer])
+        for row, fact in enumerate(facts)
+        for answer in answers
+        if answer not in fact.answers and asked.first[row, spelt[answer][0]] > own[row]
+    ]
+    ranks = [1] * len(facts)
+    for (row, _), score in zip(rivals, asked.score(rivals), strict=True):
+        ranks[row] += int(score > own[row])
+    return ranks
+
+
+class _Prompts:
+    """A batch of prompts that was run: its keys and values, and what may come first."""
+
+    def __init__(self, model: Model, facts: list[Fact]) -> None:
+        self._model, self._prompts = model, [prompt(fact) for fact in facts]
+        ids = encode_prompts(model.tokenizer, self._prompts)
+        width = max(map(len, ids))
+        # Left padding puts every prompt's end, and so every answer, in the same columns.
+        rows = torch.tensor([[0] * (width - len(row)) + row for row in ids])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
+        self._mask = mask.to(model.device)
+        self._places = (self._mask.cumsum(1) - 1).clamp(min=0)
+        self._inner, self._cache = body(model.network), DynamicCache()
+        hidden = self._inner(
+            input_ids=rows.to(model.device),
+            attention_mask=self._mask,
+            position_ids=self._places,
+            use_cache=True,
+            **lend(self._inner, self._cache),
+        ).last_hidden_state
+        logits = unembed(model.network, hidden[:, -1]).float()
+        self.first: Float[np.ndarray, "prompts v"] = logits.log_softmax(-1).cpu().numpy()
+        """Log-probability of each token right after each prompt."""
+
+    def spell(self, answer: str) -> list[int]:
+        """The tokens of an answer and its end."""
+        first = self._prompts[:1]
+        return encode_continuations(self._model.tokenizer, first, [target(answer)])[0]
+
+    def score(self, pairs: Sequence[tuple[int, list[int]]]) -> Float[np.ndarray, " pairs"]:
+        """Log-probability of each text after its prompt."""
+        scores = np.array([self.first[row, tokens[0]] for row, tokens in pairs])
+        longer = [i for i, (_, tokens) in enumerate(pairs) if len(tokens) > 1]
+        longer.sort(key=lambda i: len(pairs[i][1]))
+        for begin in range(0, len(longer), TEXTS):
+            some = longer[begin : begin + TEXTS]
+            scores[some] += self._rest([pairs[i] for i in some])
+        return scores
+
+    def _rest(self, pairs: Sequence[tuple[int, list[int]]]) -> Float[np.ndarray, " pairs"]:
+        """What each text's tokens after its first add."""
+        device = self._model.device
+        rows = torch.tensor([row for row, _ in pairs], device=device)
+        texts = [torch.tensor(tokens, device=device) for _, tokens in pairs]
+        fed = pad_sequence([text[:-1] for text in texts], batch_first=True)
+        said = pad_sequence([text[1:] for text in texts], batch_first=True)
+        real = pad_sequence([torch.ones_like(text[1:]) for text in texts], batch_first=True)
+        hidden = self._inner(
+            input_ids=fed,
+            attention_mask=torch.cat([self._mask[rows], real], 1),
+            position_ids=self._places[rows, -1:] + torch.ones_like(fed).cumsum(1),
+            use_cache=True,
+            **lend(self._inner, gather(self._cache, rows)),
+        ).last_hidden_state
+        logs = unembed(self._model.network, hidden).float().log_softmax(-1)
+        found = (logs.gather(2, said[..., None])[..., 0] * real).sum(1)
+        return np.asarray(found.double().cpu().numpy())
