@@ -5,16 +5,11 @@ all rows have ended. Both sides run by turns on one prompt's worth of facts; the
 """
 
 import os
-import platform
-import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
+from sides import alternate, show
 
 from interfere.facts.geonames import geonames
 from interfere.facts.matching import is_right
@@ -48,29 +43,11 @@ def main(
         pairs = zip(said, asked, strict=True)
         return float(np.mean([[is_right(t, fact) for t in texts] for texts, fact in pairs]))
 
-    sides: dict[str, Callable[[], float]] = {
-        "closed form": closed,
-        "1 + 16 generations": drawn,
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    right = {}
-    for _ in range(turns):
-        for name, run in sides.items():
-            begin = time.perf_counter()
-            right[name] = run()
-            seconds[name].append(time.perf_counter() - begin)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    medians, right = alternate({"closed form": closed, "1 + 16 generations": drawn}, turns)
+    show(f"{model}, after 4 shots", medians, len(asked), "facts")
     ratio = medians["1 + 16 generations"] / medians["closed form"]
-    machine = f"{platform.machine()}, {threads} threads, torch {torch.__version__}"
-    table = Table(title=f"{model}, {len(asked)} facts after 4 shots; {machine}")
-    for column in ("method", "seconds", "facts a second", "P(right)"):
-        table.add_column(column)
-    for name, time_ in medians.items():
-        table.add_row(
-            name, f"{time_:.2f}", f"{len(asked) / time_:.1f}", f"{right[name]:.3f}"
-        )
-    Console().print(table)
-    print(f"ratio {ratio:.1f} (claim: {CLAIM:.0f})")
+    shares = ", ".join(f"{name} {share:.3f}" for name, share in right.items())
+    print(f"ratio {ratio:.1f} (claim: {CLAIM:.0f}); P(right): {shares}")
     raise typer.Exit(int(ratio < CLAIM))
 
 

@@ -4,15 +4,12 @@ Claim: at least 3.5 times as fast. Both sides run by turns; the median of the tu
 """
 
 import os
-import platform
-import statistics
-import time
+from functools import partial
 
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
+from sides import alternate, show
 
 from interfere.facts.geonames import geonames
 from interfere.facts.questions import few_shot_prefix
@@ -34,23 +31,12 @@ def main(
     cities = geonames(["P17"], limit=40 * facts)
     asked, prefix = cities[: 20 * facts : 20], few_shot_prefix(cities[-4:])
     ask(loaded, asked[:4], prefix=prefix)
-    seconds: dict[bool, list[float]] = {True: [], False: []}
-    found = {}
-    for _ in range(turns):
-        for share in seconds:
-            begin = time.perf_counter()
-            found[share] = ask(loaded, asked, prefix=prefix, share_prefix=share)
-            seconds[share].append(time.perf_counter() - begin)
-    off = np.abs(found[True].logprob - found[False].logprob).max()
-    medians = {share: statistics.median(times) for share, times in seconds.items()}
-    ratio = medians[False] / medians[True]
-    machine = f"{platform.machine()}, {threads} threads, torch {torch.__version__}"
-    table = Table(title=f"{model}, {len(asked)} facts after 4 shots; {machine}")
-    for name in ("prefix", "seconds", "facts a second"):
-        table.add_column(name)
-    for share, name in ((True, "shared"), (False, "in every row")):
-        table.add_row(name, f"{medians[share]:.2f}", f"{len(asked) / medians[share]:.1f}")
-    Console().print(table)
+    answer = partial(ask, loaded, asked, prefix=prefix)
+    sides = {"shared": answer, "in every row": partial(answer, share_prefix=False)}
+    medians, found = alternate(sides, turns)
+    show(f"{model}, prefix of 4 shots", medians, len(asked), "facts")
+    off = np.abs(found["shared"].logprob - found["in every row"].logprob).max()
+    ratio = medians["in every row"] / medians["shared"]
     print(
         f"ratio {ratio:.2f} (claim: {CLAIM}); log-probabilities differ by {off:.1e} nats at most"
     )
