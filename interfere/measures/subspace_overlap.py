@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64
 from scipy import stats
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from interfere.activations.recording import Recording
@@ -93,7 +94,8 @@ def subspace_overlap(
         )
 
     generator = np.random.default_rng(seed)
-    s = np.array([_one_split(x, y, z, m, rank, generator) for _ in range(splits)])
+    with threadpool_limits(1):  # matrices so small are ten times slower on two threads
+        s = np.array([_one_split(x, y, z, m, rank, generator) for _ in range(splits)])
     value, low, high = _ratio(s[:, 0] - s[:, 1], s[:, 2] - s[:, 1], name)
     to_new, to_control, to_itself = s.mean(0).tolist()
     return Overlap(
