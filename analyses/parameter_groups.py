@@ -81,7 +81,7 @@ def draw(numbers: pd.DataFrame) -> Figure:
         )
         for place, value in zip(places, panel["mean"], strict=True):
             text = "–" if np.isnan(value) else f"{value:.3f}"
-            axis.text(0.02, place, text, va="center", fontsize=8)
+            axis.text(0.05, place, text, va="center", fontsize=8)
         axis.set(title=metric, xlim=(0, 1.03), yticks=places, yticklabels=groups)
     axes[0].invert_yaxis()
     figure.supxlabel(
