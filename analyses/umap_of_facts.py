@@ -41,7 +41,7 @@ def tabulate(study: Path) -> pd.DataFrame:
     for kind, path in _chosen(configuration, pd.read_csv(study / "recordings.csv"), study):
         recording = open_recording(path)
         hook = hook or configuration.interference.hook or middle(recording.hooks)
-        activations = recording[hook, POSITION][:POINTS]
+        activations = recording[hook, POSITION].numpy()[:POINTS]
         rows.append(activations)
         facts = recording.table["subject"].tolist()[:POINTS]
         labels += [{"kind": kind, "subject": subject, "hook": hook} for subject in facts]

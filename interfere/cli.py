@@ -248,20 +248,86 @@ def record(
         bool, typer.Option("--resume", help="go on with an unfinished file")
     ] = False,
 ) -> None:
-    """Record a model's activations on facts."""
+    """Record a model's activations on facts; under torchrun each process its share."""
     _quiet()
+    import os
+
     from interfere.activations.recorder import record as record_to
+    from interfere.activations.recorder import record_part
     from interfere.models.load import load_model
 
-    found = record_to(
-        load_model(model),
-        _facts(facts, relation, limit, column),
-        file,
-        hooks=hooks or "blocks.*.hook_out",
-        positions=positions or ("subject_last", "prompt_last", "answer_first"),
-        resume=resume,
-    )
+    loaded, asked = load_model(model), _facts(facts, relation, limit, column)
+    kept: dict[str, Any] = {
+        "hooks": hooks or "blocks.*.hook_out",
+        "positions": positions or ("subject_last", "prompt_last", "answer_first"),
+        "resume": resume,
+    }
+    rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks > 1:
+        typer.echo(record_part(loaded, asked, file, rank=rank, ranks=ranks, **kept))
+        return
+    found = record_to(loaded, asked, file, **kept)
     typer.echo(f"{found.path}: {len(found.prompts):,} facts, {len(found.hooks)} hooks")
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a recording")],
+) -> None:
+    """Show what a recording holds, finished or not."""
+    _quiet()
+    from interfere.activations.contents import contents
+    from interfere.report.tables import plain_table
+
+    found = contents(file)
+    _show(plain_table(found.about, str(file)))
+    _show(plain_table(found.datasets, "datasets: a row a fact"))
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a recording")],
+) -> None:
+    """Check every checksum of a recording; exit status 1 if anything is damaged."""
+    _quiet()
+    from interfere.activations.verifying import verify as check
+
+    found = check(file)
+    for chunk in found.damaged:
+        typer.echo(f"{file}: chunk {chunk} of {found.chunks} is damaged")
+    if found.problem:
+        typer.echo(found.problem)
+    if not found.whole:
+        raise typer.Exit(1)
+    left = len(found.unfinished)
+    state = f"{found.chunks - left} of {found.chunks} chunks" if left else "all chunks"
+    typer.echo(f"{file}: {state} whole{'; the rest is not recorded yet' if left else ''}")
+
+
+@app.command()
+def join(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="HDF5 to write")],
+    parts: Annotated[list[Path], typer.Argument(metavar="PART…", help="each rank's file")],
+) -> None:
+    """Make one recording of the parts that several processes made."""
+    _quiet()
+    from interfere.activations.parts import join as merge
+
+    typer.echo(merge(out, parts).path)
+
+
+@app.command()
+def pack(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a finished recording")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="HDF5 to write")],
+) -> None:
+    """Rewrite a finished recording compressed, for archiving."""
+    _quiet()
+    from interfere.activations.packing import pack as compress
+
+    packed = compress(file, out)
+    share = packed.path.stat().st_size / file.stat().st_size
+    typer.echo(f"{packed.path}: {share:.0%} of {file}")
 
 
 @app.command()

@@ -13,7 +13,8 @@ import numpy as np
 from interfere.activations.plan import Plan
 
 FORMAT = "interfere activations"
-VERSION = 1
+VERSION = 2
+"""2: a block before HDF5's own first byte seals what was laid out (`seal`)."""
 
 STORED: dict[str, type[np.generic]] = {
     "float32": np.float32,
@@ -54,6 +55,11 @@ class Layout:
             "score/logprob": ((rows,), np.float64),
             "score/right": ((rows,), np.uint8),
         }
+
+    @property
+    def filled(self) -> list[str]:
+        """Datasets whose bytes change after the file was laid out."""
+        return [*self.datasets, "chunks/done", "chunks/checksum"]
 
     @property
     def bytes(self) -> int:

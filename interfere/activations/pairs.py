@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
+from interfere.activations.activations import Activations
 from interfere.activations.recording import Recording
 from interfere.errors import InputError
 
@@ -20,9 +20,7 @@ class Pair:
     positions: list[str]
     """In both."""
 
-    def __getitem__(
-        self, key: tuple[str, str]
-    ) -> tuple[Float[np.ndarray, "facts ..."], Float[np.ndarray, "facts ..."]]:
+    def __getitem__(self, key: tuple[str, str]) -> tuple[Activations, Activations]:
         """Activations at (hook, position): before, after; row i is fact i in both."""
         return self.before[key], self.after[key]
 

@@ -56,6 +56,11 @@ class Plan:
         )
 
 
+def chunk_facts(rule: str) -> int:
+    """Facts a chunk, as `Plan.rule` says it."""
+    return int(rule.split(" ", 1)[0])
+
+
 def make_plan(
     tokenizer: PreTrainedTokenizerBase,
     facts: FactSet,

@@ -10,6 +10,7 @@ from interfere.activations import layout as contents
 from interfere.activations import store
 from interfere.activations.gathering import Gathering
 from interfere.activations.layout import FORMAT, STORED, VERSION, Layout
+from interfere.activations.parts import part_path
 from interfere.activations.plan import Plan, make_plan
 from interfere.activations.recording import Recording, open_recording
 from interfere.errors import InputError
@@ -59,14 +60,54 @@ def record(
     layout = _layout(model, plan, hooking.resolve(model.network, hooks))
     if finished := store.find(path, layout, resume=resume):
         return finished
-    with evaluating(model.network), store.writing(path, layout) as writer:
-        left = sum(len(plan.chunks[chunk]) for chunk in writer.todo)
-        with progress("recording", left) as advance:
-            for chunk in writer.todo:
-                gathering = Gathering(model, layout, plan.chunks[chunk])
-                writer.write(chunk, gathering.run(advance))
+    with store.writing(path, layout) as writer:
+        _fill(model, layout, writer, writer.todo)
         writer.complete()
     return open_recording(path)
+
+
+def record_part(
+    model: Model,
+    facts: FactSet,
+    file: str | Path,
+    *,
+    rank: int,
+    ranks: int,
+    hooks: str | Sequence[str] = "blocks.*.hook_out",
+    positions: Sequence[str] = ("subject_last", "prompt_last", "answer_first"),
+    resume: bool = False,
+    chunk_facts: int = 1024,
+    batch_facts: int = 64,
+) -> Path:
+    """Record one process's share: the chunks whose number leaves `rank` when divided.
+
+    Written beside `file` under the name of `parts.part_path`; `parts.join` makes one file
+    of all parts, equal to what `record` gives. Arguments and errors as in `record`.
+
+    Raises:
+        InputError: a rank that is not below `ranks`, or as in `record`.
+    """
+    if not 0 <= rank < ranks:
+        raise InputError(f"rank must be from 0 to {ranks - 1}, got {rank}")
+    path = part_path(Path(file), rank, ranks)
+    plan = make_plan(
+        model.tokenizer, facts, positions, chunk_facts=chunk_facts, batch_facts=batch_facts
+    )
+    layout = _layout(model, plan, hooking.resolve(model.network, hooks))
+    store.find(path, layout, resume=resume)
+    with store.writing(path, layout) as writer:
+        own = [chunk for chunk in writer.todo if chunk % ranks == rank]
+        _fill(model, layout, writer, own)
+    return path
+
+
+def _fill(model: Model, layout: Layout, writer: store.Writer, chunks: list[int]) -> None:
+    plan = layout.plan
+    left = sum(len(plan.chunks[chunk]) for chunk in chunks)
+    with evaluating(model.network), progress("recording", left) as advance:
+        for chunk in chunks:
+            gathering = Gathering(model, layout, plan.chunks[chunk])
+            writer.write(chunk, gathering.run(advance))
 
 
 def _layout(model: Model, plan: Plan, hooks: list[str]) -> Layout:

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from interfere.activations import seal
+from interfere.activations.activations import Activations, activations
 from interfere.activations.layout import FACT_FIELDS, FORMAT, VERSION, checksum
 from interfere.errors import InputError
 from interfere.models.hooks import canonical, unknown
@@ -32,8 +34,8 @@ class Recording:
     attributes: dict[str, Any]
     """The file's: format, version, model, weights, tokenizer, facts, libraries, dtype, …"""
 
-    def __getitem__(self, key: tuple[str, str]) -> Float[np.ndarray, "facts ..."]:
-        """Activations at (hook, position), float32 whatever the file keeps.
+    def __getitem__(self, key: tuple[str, str]) -> Activations:
+        """Activations at (hook, position), not read until rows are asked for.
 
         Shape [facts, d]; for `attn.hook_z` [facts, heads, d_head].
 
@@ -45,10 +47,12 @@ class Recording:
             raise unknown("hook", key[0], self.hooks)
         if position not in self.positions:
             raise unknown("position", position, self.positions)
-        values = self._read(f"{hook}/{position}")
-        if self.attributes["dtype"] == "bfloat16":
-            return (values.astype(np.uint32) << 16).view(np.float32)
-        return values.astype(np.float32, copy=False)
+        with reading(self.path) as file:
+            return activations(
+                self.path,
+                file[f"{hook}/{position}"],
+                bfloat16=self.attributes["dtype"] == "bfloat16",
+            )
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -133,17 +137,15 @@ def header(path: Path) -> tuple[dict[str, Any], bool, list[str]]:
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
-    if not h5py.is_hdf5(path):
-        raise InputError(f"{path} is not a recording: it is no HDF5 file, or a damaged one")
+    sealed = seal.check(path, VERSION)
     with reading(path) as file:
         attributes = {name: _plain(value) for name, value in file.attrs.items()}
         if attributes.get("format") != FORMAT:
             raise InputError(f"{path} is not a recording: its format is not {FORMAT!r}")
+        if sealed is None and attributes["version"] == VERSION:
+            raise InputError(f"{path} has lost its seal; restore it or record it anew")
         if attributes["version"] > VERSION:
-            raise InputError(
-                f"{path} has version {attributes['version']} of the format, this interfere "
-                f"reads up to {VERSION}; update it"
-            )
+            raise seal.newer(path, attributes["version"], VERSION)
         return attributes, bool(attributes["complete"]), list(file["prompts"].asstr()[...])
 
 

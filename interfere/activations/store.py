@@ -11,7 +11,8 @@ import numpy as np
 
 from interfere import cache
 from interfere.activations import layout as contents
-from interfere.activations.layout import IDENTITY, MACHINE, Layout
+from interfere.activations import seal
+from interfere.activations.layout import IDENTITY, MACHINE, VERSION, Layout
 from interfere.activations.lock import only_writer
 from interfere.activations.recording import Recording, header, open_recording, reading
 from interfere.errors import InputError
@@ -28,9 +29,9 @@ class Writer:
 
     def __init__(self, path: Path, handle: int, layout: Layout) -> None:
         self._path, self._handle, self._layout = path, handle, layout
+        self._seal = seal.check(path, VERSION)
         with reading(path) as file:
-            names = [*layout.datasets, "chunks/done", "chunks/checksum"]
-            self._offsets = {name: file[name].id.get_offset() for name in names}
+            self._offsets = {name: file[name].id.get_offset() for name in layout.filled}
             done = file["chunks/done"][...].astype(bool)
             self.todo = [
                 i
@@ -51,11 +52,13 @@ class Writer:
 
     def complete(self) -> None:
         """Say that every chunk is there, in place: no metadata is moved."""
-        with (
-            _one_line(self._path, KEPT),
-            h5py.File(self._path, "r+", locking=False) as file,
-        ):
-            file.attrs.modify("complete", np.uint8(1))
+        with _one_line(self._path, KEPT):
+            os.fsync(self._handle)
+            if self._seal is not None:
+                os.pwrite(self._handle, b"\1", self._seal.complete_at)
+                return
+            with h5py.File(self._path, "r+", locking=False) as file:
+                file.attrs.modify("complete", np.uint8(1))
 
     def _put(self, name: str, row: int, values: np.ndarray) -> None:
         offset = self._offsets[name] + row * values[0].nbytes
@@ -87,9 +90,11 @@ def writing(path: Path, layout: Layout) -> Iterator[Writer]:
             with (
                 cache.whole_file(path) as draft,
                 _one_line(path, "make room or name a file on another disk"),
-                h5py.File(draft, "w") as new,
             ):
-                contents.create(new, layout)
+                block = seal.block_size(len(layout.filled))
+                with h5py.File(draft, "w", userblock_size=block) as new:
+                    contents.create(new, layout)
+                seal.attach(draft, layout.filled, VERSION)
         with _one_line(path, KEPT):
             handle = os.open(path, os.O_RDWR)
         try:

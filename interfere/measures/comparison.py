@@ -55,11 +55,11 @@ class Comparison:
             for hook in self.pair.hooks:
                 for other in self.pair.hooks if all_pairs else [hook]:
                     before = as_rows(
-                        self.pair.before[hook, position],
+                        self.pair.before[hook, position].numpy(),
                         f"before, {self._name(hook, position)}",
                     )
                     after = as_rows(
-                        self.pair.after[other, position],
+                        self.pair.after[other, position].numpy(),
                         f"after, {self._name(other, position)}",
                     )
                     found = cka(before, after)
@@ -79,7 +79,7 @@ class Comparison:
         return pd.DataFrame([{name: getattr(found, name) for name in names}])
 
     def _rows(self, hook: str, position: str) -> tuple[np.ndarray, np.ndarray]:
-        before, after = self.pair[hook, position]
+        before, after = (side.numpy() for side in self.pair[hook, position])
         name = self._name(hook, position)
         return as_rows(before, f"before, {name}"), as_rows(after, f"after, {name}")
 

@@ -153,13 +153,16 @@ def interference(
             f"{others.path} holds the measured fact {sorted(shared)[0]}; P_old needs others"
         )
     name = f"{hook}/{position}"
-    z = {key: as_rows(r[hook, position], f"{key}, {name}") for key, r in held_out.items()}
+    z = {
+        key: as_rows(r[hook, position].numpy(), f"{key}, {name}")
+        for key, r in held_out.items()
+    }
     size, direction, moved = displacement_interference(
         z["before"],
         z["after"],
         z["control"],
-        as_rows(new[hook, position], f"new, {name}"),
-        as_rows(others[hook, position], f"others, {name}"),
+        as_rows(new[hook, position].numpy(), f"new, {name}"),
+        as_rows(others[hook, position].numpy(), f"others, {name}"),
         rank=rank,
         clusters=old_before.table["answer"],
         noise=z.get("control again"),

@@ -197,7 +197,7 @@ def overlap(
             )
     rows = []
     for hook in old.hooks:
-        x, y, z = (recording[hook, position] for recording in recordings.values())
+        x, y, z = (recording[hook, position].numpy() for recording in recordings.values())
         found = subspace_overlap(
             x, y, z, rank=rank, splits=splits, seed=seed, name=f"{hook}/{position}"
         )

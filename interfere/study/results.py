@@ -301,8 +301,8 @@ def _nearest(job: Job, path: Path, prepared: Prepared) -> pd.DataFrame:
     new = new_recording(prepared, job.arm.keys, job.seed)
     position = prepared.study.interference.position
     found = nearest_subject_share(
-        old=old[prepared.hook, position],
-        new=new[prepared.hook, position],
+        old=old[prepared.hook, position].numpy(),
+        new=new[prepared.hook, position].numpy(),
         right=final["right"].to_numpy(),
         responses=final["response"].tolist(),
         new_facts=job.split.unknown,

@@ -148,8 +148,11 @@ def test_half_precision_is_kept_to_the_bit(dtype, tmp_path):
         model.network(torch.from_numpy(recording.tokens[3]).long()[None])
     at = recording.at("prompt_last")[3]
     found = recording["blocks.1.hook_out", "prompt_last"]
-    assert found.dtype == np.float32
-    assert np.array_equal(found[3], seen["blocks.1.hook_out"][0, at].float().numpy())
+    expected = seen["blocks.1.hook_out"][0, at]
+    assert found.dtype == found.torch().dtype == dtype
+    assert torch.equal(found.torch()[3], expected)
+    assert torch.equal(torch.as_tensor(found[[3, 0]])[0], expected)
+    assert np.array_equal(found.numpy()[3], expected.float().numpy())
 
 
 def test_the_mode_is_restored(model, tmp_path):

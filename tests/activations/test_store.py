@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_models import places, tiny_model
 
-from interfere.activations import store
+from interfere.activations import layout, recording, seal, store
 from interfere.activations.gathering import Gathering
 from interfere.activations.lock import only_writer
 from interfere.activations.recorder import record
@@ -219,25 +219,59 @@ def test_what_is_no_recording(whole, tmp_path, model):
         file["x"] = np.zeros(3)
     with pytest.raises(InputError, match=r"a.h5 is not a recording: its format"):
         open_recording(path)
-    shutil.copy(whole, path)
-    with h5py.File(path, "r+") as file:
-        file.attrs["version"] = 99
-    with pytest.raises(InputError, match=r"a.h5 has version 99 .* reads up to 1; update"):
+
+
+def test_a_newer_format_is_refused_by_name(model, tmp_path, monkeypatch):
+    path = tmp_path / "a.h5"
+    with monkeypatch.context() as patch:
+        for module in (layout, store, recording):
+            patch.setattr(module, "VERSION", 99)
+        record(model, places()[:3], path)
+    with pytest.raises(InputError, match=r"a.h5 has version 99 .* reads up to 2; update"):
         open_recording(path)
 
 
-def test_damage_to_what_is_fixed_is_noticed(whole, tmp_path):
+def test_an_older_format_is_read(model, whole, tmp_path):
+    """Version 1 had no block before HDF5's own first byte."""
+    path, block = tmp_path / "a.h5", seal.check(whole, 2).block
+    path.write_bytes(whole.read_bytes()[block:])
+    with h5py.File(path, "r+") as file:
+        file.attrs["version"] = 1
+    old, new = open_recording(path), open_recording(whole)
+    key = "blocks.1.hook_out", "prompt_last"
+    assert np.array_equal(old[key], new[key])
+    assert np.array_equal(old[key][[7, 2]], new[key][[7, 2]])
+    assert old.prompts == new.prompts
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        ("tokens/ids", "damaged outside the activations"),
+        ("prompts", "damaged outside the activations"),
+        (0, "no HDF5 file, or a damaged one"),
+        (70, "its first block is damaged"),
+        (-1, "damaged outside the activations"),
+    ],
+)
+def test_damage_to_what_is_fixed_is_noticed(whole, tmp_path, at, message):
     path = shutil.copy(whole, tmp_path / "a.h5")
-    with h5py.File(path, "r+") as file:
-        file["tokens/ids"][7] += 1
-    with pytest.raises(InputError, match=r"a.h5: facts, prompts or tokens are damaged"):
+    if isinstance(at, str):
+        with h5py.File(path) as file:
+            at = file[at].id.get_offset() + 2
+    damaged = bytearray(path.read_bytes())
+    damaged[at] ^= 64
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match=rf"a.h5.*{message}"):
         open_recording(path)
-    shutil.copy(whole, path)
+
+
+def test_a_file_cut_off_is_noticed(whole, tmp_path):
+    path = shutil.copy(whole, tmp_path / "a.h5")
     with open(path, "r+b") as file:
-        file.truncate(5000)
-    with pytest.raises(InputError, match=r"cannot read .*a.h5: .*; restore it") as caught:
+        file.truncate(path.stat().st_size - 1)
+    with pytest.raises(InputError, match=r"a.h5 is cut off: .* bytes; restore it"):
         open_recording(path)
-    assert "\n" not in str(caught.value)
 
 
 def test_awkward_texts_come_back(model, tmp_path):

@@ -46,7 +46,7 @@ def test_drift_is_that_of_the_arrays(change):
         "displacement",
     ]
     for (hook, position), part in table.groupby(["hook", "position"], sort=False):
-        moved = drift(before[hook, position], after[hook, position])
+        moved = drift(before[hook, position].numpy(), after[hook, position].numpy())
         assert part["fact"].tolist() == FACTS.ids
         assert np.array_equal(part["drift"], moved.drift)
         assert np.array_equal(part["relative_norm"], moved.relative_norm)
@@ -60,7 +60,9 @@ def test_cka_is_that_of_the_arrays(change):
     assert (table["facts"] == 12).all()
     for row in table.itertuples():
         key = row.hook, row.position
-        expected = cka(change.pair.before[key], change.pair.after[key]).value
+        expected = cka(
+            change.pair.before[key].numpy(), change.pair.after[key].numpy()
+        ).value
         assert row.cka == pytest.approx(expected, abs=1e-12)
     assert (table["cka"] < 1).all()
 
@@ -78,8 +80,8 @@ def test_the_diagonal_of_all_pairs_is_the_plain_table(change):
         & (every["position"] == "prompt_last")
     ]
     expected = cka(
-        change.pair.before["blocks.0.hook_out", "prompt_last"],
-        change.pair.after["blocks.2.hook_out", "prompt_last"],
+        change.pair.before["blocks.0.hook_out", "prompt_last"].numpy(),
+        change.pair.after["blocks.2.hook_out", "prompt_last"].numpy(),
     )
     assert one["cka"].tolist() == pytest.approx([expected.value])
 
