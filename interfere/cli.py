@@ -98,6 +98,12 @@ def _quiet() -> None:
     # Ours say what a number can't be: one line each, once.
     warnings.filterwarnings("once", category=UserWarning, module="interfere")
     warnings.showwarning = lambda message, *_, **__: _say(f"note: {message}")
+    ours = logging.getLogger("interfere")
+    if not ours.handlers:
+        handler = logging.Handler()
+        handler.emit = lambda record: _say(record.getMessage())  # type: ignore[method-assign]
+        ours.addHandler(handler)
+        ours.setLevel(logging.INFO)
 
 
 def _pairs(values: list[str] | None, option: str) -> dict[str, str]:

@@ -43,6 +43,8 @@ class Gathering:
             for hook, kept in self._kept.items()
             for place, name in enumerate(names)
         }
+        if not self._layout.scores:
+            return values
         return values | {"score/logprob": self._logprob, "score/right": self._right}
 
     def _batch(self, inner: nn.Module, rows: list[int]) -> None:
@@ -64,7 +66,8 @@ class Gathering:
         own = torch.tensor(rows) - self._rows.start
         for name, values in gathered.items():
             self._kept[name][own] = values.to("cpu", self._kept[name].dtype)
-        self._score(hidden, ids, rows)
+        if self._layout.scores:
+            self._score(hidden, ids, rows)
 
     def _score(self, hidden: Tensor, ids: Tensor, rows: list[int]) -> None:
         starts = self._plan.answers_at[rows]

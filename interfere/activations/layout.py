@@ -40,6 +40,8 @@ class Layout:
     shapes: dict[str, tuple[int, ...]]
     """Of one token's activation, by hook in forward order."""
     dtype: str
+    scores: bool = True
+    """Whether the canonical answer's score is kept."""
     attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -51,6 +53,8 @@ class Layout:
             for hook, shape in self.shapes.items()
             for position in self.plan.positions
         }
+        if not self.scores:
+            return filled
         return filled | {
             "score/logprob": ((rows,), np.float64),
             "score/right": ((rows,), np.uint8),
@@ -135,6 +139,8 @@ def differences(
 ) -> list[str]:
     """What a file's attributes say otherwise than the layout does, each in a few words."""
     found = []
+    if bool(attributes.get("scores", 1)) != layout.scores:
+        found.append(f"scores are {'not ' * layout.scores}kept there")
     for name in names:
         here, there = layout.attributes[name], attributes.get(name)
         if here == there:

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from interfere.activations import layout as contents
@@ -29,6 +31,7 @@ def record(
     hooks: str | Sequence[str] = "blocks.*.hook_out",
     positions: Sequence[str] = ("subject_last", "prompt_last", "answer_first"),
     resume: bool = False,
+    scores: bool = True,
     chunk_facts: int = 1024,
     batch_facts: int = 64,
 ) -> Recording:
@@ -45,6 +48,8 @@ def record(
         hooks: names or glob patterns, as in `interfere.models.hooks.hook_names`.
         positions: any of subject_last, prompt_last, answer_first.
         resume: go on with an unfinished file; bit for bit what one run gives.
+        scores: keep the canonical answer's log-probability and whether greedy decoding
+            gives it; without, nothing goes through the unembedding.
         chunk_facts: facts written together; memory is bounded by them.
         batch_facts: facts in one forward pass.
 
@@ -57,7 +62,7 @@ def record(
     plan = make_plan(
         model.tokenizer, facts, positions, chunk_facts=chunk_facts, batch_facts=batch_facts
     )
-    layout = _layout(model, plan, hooking.resolve(model.network, hooks))
+    layout = _layout(model, plan, hooking.resolve(model.network, hooks), scores)
     if finished := store.find(path, layout, resume=resume):
         return finished
     with store.writing(path, layout) as writer:
@@ -76,6 +81,7 @@ def record_part(
     hooks: str | Sequence[str] = "blocks.*.hook_out",
     positions: Sequence[str] = ("subject_last", "prompt_last", "answer_first"),
     resume: bool = False,
+    scores: bool = True,
     chunk_facts: int = 1024,
     batch_facts: int = 64,
 ) -> Path:
@@ -93,7 +99,7 @@ def record_part(
     plan = make_plan(
         model.tokenizer, facts, positions, chunk_facts=chunk_facts, batch_facts=batch_facts
     )
-    layout = _layout(model, plan, hooking.resolve(model.network, hooks))
+    layout = _layout(model, plan, hooking.resolve(model.network, hooks), scores)
     store.find(path, layout, resume=resume)
     with store.writing(path, layout) as writer:
         own = [chunk for chunk in writer.todo if chunk % ranks == rank]
@@ -102,15 +108,25 @@ def record_part(
 
 
 def _fill(model: Model, layout: Layout, writer: store.Writer, chunks: list[int]) -> None:
+    """Record chunks; one is written while the next one runs."""
     plan = layout.plan
     left = sum(len(plan.chunks[chunk]) for chunk in chunks)
-    with evaluating(model.network), progress("recording", left) as advance:
+    with (
+        evaluating(model.network),
+        progress("recording", left) as advance,
+        ThreadPoolExecutor(1) as writing,
+    ):
+        written: Future[None] | None = None
         for chunk in chunks:
-            gathering = Gathering(model, layout, plan.chunks[chunk])
-            writer.write(chunk, gathering.run(advance))
+            values = Gathering(model, layout, plan.chunks[chunk]).run(advance)
+            if written is not None:
+                written.result()
+            written = writing.submit(writer.write, chunk, values)
+        if written is not None:
+            written.result()
 
 
-def _layout(model: Model, plan: Plan, hooks: list[str]) -> Layout:
+def _layout(model: Model, plan: Plan, hooks: list[str], scores: bool) -> Layout:
     network = model.network
     dtype = str(network.dtype).removeprefix("torch.")
     if dtype not in STORED:
@@ -124,7 +140,10 @@ def _layout(model: Model, plan: Plan, hooks: list[str]) -> Layout:
             f"{plan.facts.source}: row {longest} ({plan.facts[longest].subject!r}) takes "
             f"{len(plan.tokens[longest])} tokens, {model.name} reads {limit}; leave it out"
         )
-    layout = Layout(plan, {name: hooking.shape(network, name) for name in hooks}, dtype)
+    shapes = {name: hooking.shape(network, name) for name in hooks}
+    layout = Layout(plan, shapes, dtype, scores)
+    if not scores:  # left out where they are kept, as in older files
+        layout.attributes["scores"] = np.uint8(0)
     layout.attributes.update(
         format=FORMAT,
         version=VERSION,

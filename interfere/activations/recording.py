@@ -75,18 +75,23 @@ class Recording:
     @cached_property
     def logprob(self) -> Float[np.ndarray, " facts"]:
         """Of the canonical answer and its end, in nats, at temperature 1."""
-        return self._read("score/logprob")
+        return self._scores("score/logprob")
 
     @cached_property
     def right(self) -> Bool[np.ndarray, " facts"]:
         """Whether greedy decoding gives the canonical answer and ends it."""
-        return self._read("score/right").astype(bool)
+        return self._scores("score/right").astype(bool)
 
     def at(self, position: str) -> Int[np.ndarray, " facts"]:
         """The token index of a position in each fact's `tokens`."""
         if position not in self.positions:
             raise unknown("position", position, self.positions)
         return self._read(f"positions/{position}")
+
+    def _scores(self, name: str) -> np.ndarray:
+        if not self.attributes.get("scores", 1):
+            raise InputError(f"{self.path} was recorded without scores; record it anew")
+        return self._read(name)
 
     def _read(self, name: str) -> np.ndarray:
         with reading(self.path) as file:

@@ -1,5 +1,6 @@
 """Write an activation file: a chunk of facts at a time, whole or not at all."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from interfere.activations.layout import IDENTITY, MACHINE, VERSION, Layout
 from interfere.activations.lock import only_writer
 from interfere.activations.recording import Recording, header, open_recording, reading
 from interfere.errors import InputError
+
+LOG = logging.getLogger(__name__)
 
 KEPT = "what is finished in it is kept; make room, then resume=True (--resume)"
 
@@ -138,6 +141,7 @@ def find(path: Path, layout: Layout, *, resume: bool) -> Recording | None:
 
 def _refuse_if_too_large(path: Path, layout: Layout) -> None:
     free = shutil.disk_usage(path.parent).free
+    LOG.info("%s takes %s of %s free", path, _size(layout.bytes), _size(free))
     if layout.bytes > free:
         raise InputError(
             f"{path} would take {_size(layout.bytes)}, but {_size(free)} are free there; "

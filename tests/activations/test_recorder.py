@@ -217,3 +217,14 @@ def test_double_precision_is_refused(tmp_path):
     model.network.double()
     with pytest.raises(InputError, match=r"computes in float64; load it in float32"):
         record(model, places(), tmp_path / "a.h5")
+
+
+def test_without_scores_nothing_is_unembedded(recording, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("interfere.activations.gathering.unembed", None)
+    bare = record(model, places(), tmp_path / "a.h5", hooks="*", scores=False, **SMALL)
+    key = "blocks.1.hook_out", "prompt_last"
+    assert np.array_equal(bare[key], recording[key])
+    with pytest.raises(InputError, match=r"a.h5 was recorded without scores"):
+        _ = bare.right
+    with pytest.raises(InputError, match=r"another recording: scores are not kept there"):
+        record(model, places(), tmp_path / "a.h5", hooks="*", **SMALL)
