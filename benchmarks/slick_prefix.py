@@ -21,7 +21,7 @@ CLAIM = 3.5
 
 def main(
     model: str = "smollm2-135m",
-    facts: int = 64,
+    facts: int = 256,
     turns: int = 3,
     threads: int = os.cpu_count() or 1,
 ) -> None:
