@@ -38,10 +38,10 @@ def test_a_full_disk_keeps_what_is_finished(model, whole, disk, monkeypatch):
     def filling(self, advance):
         calls.append(1)
         if len(calls) == 4:  # another process takes all that is left
-            with filler.open("wb", buffering=0) as file:
-                with pytest.raises(OSError, match="space"):
-                    while file.write(b"x" * 4096):
-                        pass
+            file = filler.open("wb", buffering=0)
+            with file, pytest.raises(OSError, match="space"):
+                while file.write(b"x" * 4096):
+                    pass
         return run(self, advance)
 
     monkeypatch.setattr(Gathering, "run", filling)
