@@ -13,7 +13,7 @@ SMALLER = {
     '"nano")': '"smollm2-135m")',
     "limit=5000": "limit=600",
     "known=400, unknown=400, held_out=400, control=200": (
-        "known=40, unknown=40, held_out=60, control=30"
+        "known=40, unknown=20, held_out=60, control=30"
     ),
 }
 """What makes the notebook one for real weights: their name, and smaller numbers."""
