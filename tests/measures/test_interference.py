@@ -171,7 +171,7 @@ HERE = {"hook": "blocks.1.hook_out", "position": "subject_last"}
 
 def test_is_the_definition_on_recordings(sides):
     found = interference(**sides, **HERE, rank=3, resamples=50)
-    z = {name: r[*HERE.values()].astype(float) for name, r in sides.items()}
+    z = {name: r[*HERE.values()].numpy().astype(float) for name, r in sides.items()}
     delta = z["old_after"] - z["old_control"]
     onto_new, onto_old = (
         np.square(delta @ principal_subspace(rows, 3)).sum()

@@ -157,7 +157,7 @@ def test_a_row_a_hook(recordings):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = overlap(**recordings, position="prompt_last", rank=3, seed=5)
-        sets = (r["blocks.1.hook_out", "prompt_last"] for r in recordings.values())
+        sets = (r["blocks.1.hook_out", "prompt_last"].numpy() for r in recordings.values())
         expected = asdict(subspace_overlap(*sets, rank=3, seed=5))
     assert table["hook"].tolist() == recordings["old"].hooks
     assert table["layer"].astype(object).fillna(-1).tolist() == [0, 1, 2, -1]
