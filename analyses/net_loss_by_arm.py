@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from interfere.errors import InputError
 from interfere.plotting import style
-from interfere.study.headline import headline
+from interfere.study.headline import read_headline
 
 PANELS = {
     "net_loss_0.5_beyond": "at plasticity .5",
@@ -83,7 +83,7 @@ def draw(numbers: pd.DataFrame) -> Figure:
 
 def main(study: Path, out: Path) -> None:
     """Draw from a study's results folder into `out`."""
-    numbers = tabulate(headline(study))
+    numbers = tabulate(read_headline(study))
     style.save(draw(numbers), numbers, out / Path(__file__).stem)
 
 

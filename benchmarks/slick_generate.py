@@ -9,7 +9,7 @@ import os
 import numpy as np
 import torch
 import typer
-from sides import alternate, show
+from sides import alternate, ratio, show
 
 from interfere.facts.geonames import geonames
 from interfere.facts.matching import is_right
@@ -43,12 +43,12 @@ def main(
         pairs = zip(said, asked, strict=True)
         return float(np.mean([[is_right(t, fact) for t in texts] for texts, fact in pairs]))
 
-    medians, right = alternate({"closed form": closed, "1 + 16 generations": drawn}, turns)
-    show(f"{model}, after 4 shots", medians, len(asked), "facts")
-    ratio = medians["1 + 16 generations"] / medians["closed form"]
+    seconds, right = alternate({"closed form": closed, "1 + 16 generations": drawn}, turns)
+    show(f"{model}, after 4 shots", seconds, len(asked), "facts")
+    times = ratio(seconds, "1 + 16 generations", "closed form")
     shares = ", ".join(f"{name} {share:.3f}" for name, share in right.items())
-    print(f"ratio {ratio:.1f} (claim: {CLAIM:.0f}); P(right): {shares}")
-    raise typer.Exit(int(ratio < CLAIM))
+    print(f"ratio {times:.1f} (claim: {CLAIM:.0f}); P(right): {shares}")
+    raise typer.Exit(int(times < CLAIM))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 import typer
-from sides import alternate, show
+from sides import alternate, ratio, show
 
 from interfere.facts.geonames import geonames
 from interfere.facts.questions import few_shot_prefix
@@ -33,14 +33,14 @@ def main(
     ask(loaded, asked[:4], prefix=prefix)
     answer = partial(ask, loaded, asked, prefix=prefix)
     sides = {"shared": answer, "in every row": partial(answer, share_prefix=False)}
-    medians, found = alternate(sides, turns)
-    show(f"{model}, prefix of 4 shots", medians, len(asked), "facts")
+    seconds, found = alternate(sides, turns)
+    show(f"{model}, prefix of 4 shots", seconds, len(asked), "facts")
     off = np.abs(found["shared"].logprob - found["in every row"].logprob).max()
-    ratio = medians["in every row"] / medians["shared"]
+    times = ratio(seconds, "in every row", "shared")
     print(
-        f"ratio {ratio:.2f} (claim: {CLAIM}); log-probabilities differ by {off:.1e} nats at most"
+        f"ratio {times:.2f} (claim: {CLAIM}); log-probabilities differ by {off:.1e} nats at most"
     )
-    raise typer.Exit(int(ratio < CLAIM))
+    raise typer.Exit(int(times < CLAIM))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ PARTS = {
     "downloads": "fetched files, checked",
     "models": "weights converted from downloads",
     "knowledge": "categories of facts",
+    "checks": "architectures held to TransformerLens",
     "runs": "trained arms and their recordings",
     "results": "tables of studies",
     "figures": "pictures of studies",

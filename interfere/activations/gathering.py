@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from interfere.activations.layout import Layout
+from interfere.activations.offload import Arrived, Offload
 from interfere.models import hooks as hooking
 from interfere.models.head import body, unembed
 from interfere.models.model import Model
@@ -13,6 +14,9 @@ from interfere.progress import Advance
 
 SCORED_AT_ONCE = 256
 """Positions unembedded together: bounds memory at large vocabularies."""
+
+LOGPROB, FOLLOWS = "score/logprob", "score/follows"
+"""Of each token of an answer: its log-probability; whether greedy decoding gives it."""
 
 
 class Gathering:
@@ -29,14 +33,20 @@ class Gathering:
         self._logprob, self._right = np.empty(len(rows)), np.empty(len(rows), np.uint8)
         ends = torch.from_numpy(terminators(model.tokenizer))
         self._ends = ends.nonzero().flatten().to(model.device)
+        self._offload = Offload(model.device)
 
     @torch.inference_mode()
     def run(self, advance: Advance) -> dict[str, np.ndarray]:
         """The chunk's rows of every dataset."""
         inner = body(self._model.network)
+        before: list[int] = []
+        arrived: Arrived = dict
         for rows in self._plan.batches(self._rows):
-            self._batch(inner, rows)
+            found = self._offload.start(self._batch(inner, rows))
+            self._keep(before, arrived())
+            before, arrived = rows, found
             advance(len(rows))
+        self._keep(before, arrived())
         names = list(self._plan.positions)
         values = {
             f"{hook}/{name}": _numpy(kept[:, place])
@@ -47,7 +57,8 @@ class Gathering:
             return values
         return values | {"score/logprob": self._logprob, "score/right": self._right}
 
-    def _batch(self, inner: nn.Module, rows: list[int]) -> None:
+    def _batch(self, inner: nn.Module, rows: list[int]) -> dict[str, Tensor]:
+        """What is kept of a batch, on the device: by hook, and the score by token."""
         device = self._model.device
         tokens = [torch.tensor(self._plan.tokens[row]) for row in rows]
         # Attention is causal and padding comes last: nothing that is kept sees it.
@@ -61,31 +72,52 @@ class Gathering:
         def see(name: str, activation: Tensor) -> None:
             gathered[name] = activation[facts, places]
 
-        with hooking.watching(self._model.network, list(self._kept), see):
+        watching = hooking.watching(
+            self._model.network,
+            list(self._kept),
+            see,
+            subject=self._subject(rows, ids.shape[1]),
+        )
+        with watching:
             hidden = inner(input_ids=ids, use_cache=False).last_hidden_state
-        own = torch.tensor(rows) - self._rows.start
-        for name, values in gathered.items():
-            self._kept[name][own] = values.to("cpu", self._kept[name].dtype)
-        if self._layout.scores:
-            self._score(hidden, ids, rows)
+        return gathered | (self._score(hidden, ids, rows) if self._layout.scores else {})
 
-    def _score(self, hidden: Tensor, ids: Tensor, rows: list[int]) -> None:
-        starts = self._plan.answers_at[rows]
-        counts = np.array([len(self._plan.tokens[row]) for row in rows]) - starts
-        fact = np.repeat(np.arange(len(rows)), counts)
-        step = np.arange(len(fact)) - np.repeat(np.cumsum(counts) - counts, counts)
-        target = torch.from_numpy(starts[fact] + step).to(ids.device)
+    def _subject(self, rows: list[int], length: int) -> Tensor | None:
+        if self._plan.subjects is None:
+            return None
+        first, last = self._plan.subjects[rows].T[:, :, None]
+        at = np.arange(length)
+        return torch.from_numpy((first <= at) & (at <= last)).to(self._model.device)
+
+    def _score(self, hidden: Tensor, ids: Tensor, rows: list[int]) -> dict[str, Tensor]:
+        fact, step, counts = self._answers(rows)
+        target = torch.from_numpy(self._plan.answers_at[rows][fact] + step).to(ids.device)
         which = torch.from_numpy(fact).to(ids.device)
         wanted = ids[which, target]
         logprob, greedy = self._predict(hidden[which, target - 1], wanted)
-        last = step == counts[fact] - 1
-        follows = (greedy == wanted).cpu().numpy()
+        last = torch.from_numpy(step == counts[fact] - 1).to(ids.device)
         # An answer may end in any terminator, where the canonical target ends in one.
         ended = torch.isin(greedy, self._ends) & torch.isin(wanted, self._ends)
-        follows |= last & ended.cpu().numpy()
+        return {LOGPROB: logprob, FOLLOWS: (greedy == wanted) | (last & ended)}
+
+    def _answers(self, rows: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each token of the batch's answers its fact and step; of each fact how many."""
+        lengths = np.array([len(self._plan.tokens[row]) for row in rows])
+        counts = lengths - self._plan.answers_at[rows]
+        fact = np.repeat(np.arange(len(rows)), counts)
+        return fact, np.arange(len(fact)) - (np.cumsum(counts) - counts)[fact], counts
+
+    def _keep(self, rows: list[int], found: dict[str, Tensor]) -> None:
+        """Put what came to the host into the chunk's order."""
+        if not rows:
+            return
         own = np.array(rows) - self._rows.start
-        self._logprob[own] = np.bincount(fact, logprob.double().cpu().numpy())
-        self._right[own] = np.bincount(fact, ~follows) == 0
+        for name, kept in self._kept.items():
+            kept[own] = found[name].to(kept.dtype)
+        if self._layout.scores:
+            fact, *_ = self._answers(rows)
+            self._logprob[own] = np.bincount(fact, found[LOGPROB].double().numpy())
+            self._right[own] = np.bincount(fact, ~found[FOLLOWS].numpy()) == 0
 
     def _predict(self, hidden: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         logprobs, greedy = [], []

@@ -1,6 +1,6 @@
 """What a recording runs, fixed beforehand: prompts, tokens, positions and batches."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from interfere.errors import InputError
 from interfere.facts import questions
 from interfere.facts.fact import FactSet
-from interfere.models.encoding import encode_continuations, encode_prompts, subject_last
+from interfere.models.encoding import encode_continuations, encode_prompts, subject_spans
 from interfere.models.hooks import unknown
 
 POSITIONS = ("subject_last", "prompt_last", "answer_first")
@@ -32,6 +32,8 @@ class Plan:
     """Index of the answer's first token."""
     positions: dict[str, Int[np.ndarray, " facts"]]
     """Token indices by name."""
+    subjects: Int[np.ndarray, "facts 2"] | None
+    """First and last token of the subject; None where nothing asks for them."""
     chunk_facts: int
     batch_facts: int
 
@@ -68,8 +70,17 @@ def make_plan(
     *,
     chunk_facts: int,
     batch_facts: int,
+    subjects: bool = False,
 ) -> Plan:
     """Ask every fact zero-shot, the canonical answer and its end appended.
+
+    Args:
+        tokenizer: a fast one.
+        facts: in the order of the rows.
+        positions: names in `POSITIONS`.
+        chunk_facts: facts written together.
+        batch_facts: facts in one forward pass.
+        subjects: find all tokens of each subject, whatever the positions.
 
     Raises:
         InputError: no facts, no or unknown positions, sizes below 1, a prompt without its
@@ -86,19 +97,19 @@ def make_plan(
     targets = [questions.target(fact.answer) for fact in facts]
     tails = encode_continuations(tokenizer, prompts, targets)
     starts = np.array([len(head) for head in heads])
-    find: dict[str, Callable[[], Sequence[int] | np.ndarray]] = {
-        "subject_last": lambda: subject_last(
-            tokenizer, prompts, [f.subject for f in facts]
-        ),
-        "prompt_last": lambda: starts - 1,
-        "answer_first": lambda: starts,
-    }
+    chosen = _chosen(positions)
+    spans = None
+    places = {"prompt_last": starts - 1, "answer_first": starts}
+    if subjects or "subject_last" in chosen:
+        spans = subject_spans(tokenizer, prompts, [fact.subject for fact in facts])
+        places["subject_last"] = spans[:, 1]
     return Plan(
         facts=facts,
         prompts=prompts,
         tokens=[head + tail for head, tail in zip(heads, tails, strict=True)],
         answers_at=starts,
-        positions={name: np.asarray(find[name](), np.int64) for name in _chosen(positions)},
+        positions={name: places[name].astype(np.int64) for name in chosen},
+        subjects=spans,
         chunk_facts=chunk_facts,
         batch_facts=batch_facts,
     )

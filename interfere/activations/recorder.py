@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -13,14 +14,28 @@ from interfere.activations import store
 from interfere.activations.gathering import Gathering
 from interfere.activations.layout import FORMAT, STORED, VERSION, Layout
 from interfere.activations.parts import part_path
-from interfere.activations.plan import Plan, make_plan
+from interfere.activations.plan import POSITIONS, make_plan
 from interfere.activations.recording import Recording, open_recording
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.models import hooks as hooking
 from interfere.models.evaluating import evaluating
+from interfere.models.hook_check import check_hooks
 from interfere.models.model import Model
 from interfere.progress import progress
+
+HOOKS = "blocks.*.hook_out"
+CHUNK_FACTS, BATCH_FACTS = 1024, 64
+
+
+class Options(TypedDict, total=False):
+    """What `record` and `record_part` are given alike; `record` says what it means."""
+
+    hooks: str | Sequence[str]
+    positions: Sequence[str]
+    scores: bool
+    chunk_facts: int
+    batch_facts: int
 
 
 def record(
@@ -28,12 +43,12 @@ def record(
     facts: FactSet,
     file: str | Path,
     *,
-    hooks: str | Sequence[str] = "blocks.*.hook_out",
-    positions: Sequence[str] = ("subject_last", "prompt_last", "answer_first"),
+    hooks: str | Sequence[str] = HOOKS,
+    positions: Sequence[str] = POSITIONS,
     resume: bool = False,
     scores: bool = True,
-    chunk_facts: int = 1024,
-    batch_facts: int = 64,
+    chunk_facts: int = CHUNK_FACTS,
+    batch_facts: int = BATCH_FACTS,
 ) -> Recording:
     """Record activations and the canonical answer's score from one forward pass a fact.
 
@@ -59,10 +74,15 @@ def record(
             disk that is too small, full or not writable.
     """
     path = Path(file)
-    plan = make_plan(
-        model.tokenizer, facts, positions, chunk_facts=chunk_facts, batch_facts=batch_facts
+    layout = _layout(
+        model,
+        facts,
+        hooks=hooks,
+        positions=positions,
+        scores=scores,
+        chunk_facts=chunk_facts,
+        batch_facts=batch_facts,
     )
-    layout = _layout(model, plan, hooking.resolve(model.network, hooks), scores)
     if finished := store.find(path, layout, resume=resume):
         return finished
     with store.writing(path, layout) as writer:
@@ -78,12 +98,8 @@ def record_part(
     *,
     rank: int,
     ranks: int,
-    hooks: str | Sequence[str] = "blocks.*.hook_out",
-    positions: Sequence[str] = ("subject_last", "prompt_last", "answer_first"),
     resume: bool = False,
-    scores: bool = True,
-    chunk_facts: int = 1024,
-    batch_facts: int = 64,
+    **options: Unpack[Options],
 ) -> Path:
     """Record one process's share: the chunks whose number leaves `rank` when divided.
 
@@ -96,10 +112,7 @@ def record_part(
     if not 0 <= rank < ranks:
         raise InputError(f"rank must be from 0 to {ranks - 1}, got {rank}")
     path = part_path(Path(file), rank, ranks)
-    plan = make_plan(
-        model.tokenizer, facts, positions, chunk_facts=chunk_facts, batch_facts=batch_facts
-    )
-    layout = _layout(model, plan, hooking.resolve(model.network, hooks), scores)
+    layout = _layout(model, facts, **options)
     store.find(path, layout, resume=resume)
     with store.writing(path, layout) as writer:
         own = [chunk for chunk in writer.todo if chunk % ranks == rank]
@@ -126,8 +139,26 @@ def _fill(model: Model, layout: Layout, writer: store.Writer, chunks: list[int])
             written.result()
 
 
-def _layout(model: Model, plan: Plan, hooks: list[str], scores: bool) -> Layout:
+def _layout(
+    model: Model,
+    facts: FactSet,
+    *,
+    hooks: str | Sequence[str] = HOOKS,
+    positions: Sequence[str] = POSITIONS,
+    scores: bool = True,
+    chunk_facts: int = CHUNK_FACTS,
+    batch_facts: int = BATCH_FACTS,
+) -> Layout:
     network = model.network
+    names = hooking.resolve(network, hooks)
+    plan = make_plan(
+        model.tokenizer,
+        facts,
+        positions,
+        chunk_facts=chunk_facts,
+        batch_facts=batch_facts,
+        subjects=any(name.endswith(hooking.MASS) for name in names),
+    )
     dtype = str(network.dtype).removeprefix("torch.")
     if dtype not in STORED:
         raise InputError(
@@ -140,7 +171,8 @@ def _layout(model: Model, plan: Plan, hooks: list[str], scores: bool) -> Layout:
             f"{plan.facts.source}: row {longest} ({plan.facts[longest].subject!r}) takes "
             f"{len(plan.tokens[longest])} tokens, {model.name} reads {limit}; leave it out"
         )
-    shapes = {name: hooking.shape(network, name) for name in hooks}
+    check_hooks(model)
+    shapes = {name: hooking.shape(network, name) for name in names}
     layout = Layout(plan, shapes, dtype, scores)
     if not scores:  # left out where they are kept, as in older files
         layout.attributes["scores"] = np.uint8(0)
@@ -156,7 +188,7 @@ def _layout(model: Model, plan: Plan, hooks: list[str], scores: bool) -> Layout:
         batch_plan=plan.rule,
         threads=torch.get_num_threads(),
         device=model.device.type,
-        hooks=json.dumps(hooks),
+        hooks=json.dumps(names),
         positions=json.dumps(list(plan.positions)),
         static_checksum=contents.static_checksum(layout),
     )

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from jaxtyping import Int
 from transformers import PreTrainedTokenizerBase
 
 from interfere.errors import InputError
@@ -55,10 +57,10 @@ def encode_continuations(
     return found
 
 
-def subject_last(
+def subject_spans(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], subjects: Sequence[str]
-) -> list[int]:
-    """Index, in `encode_prompts`, of the last token that holds a character of the subject.
+) -> Int[np.ndarray, "prompts 2"]:
+    """First and last token, in `encode_prompts`, that hold a character of the subject.
 
     The subject's last occurrence counts: a few-shot prefix may name it too.
 
@@ -66,7 +68,7 @@ def subject_last(
         InputError: a prompt that does not hold its subject.
     """
     if not prompts:
-        return []
+        return np.empty((0, 2), np.int64)
     shift = len(start_tokens(tokenizer))
     encoded = tokenizer(
         list(prompts), add_special_tokens=False, return_offsets_mapping=True
@@ -82,5 +84,5 @@ def subject_last(
         inside = [
             i for i, (left, right) in enumerate(offsets) if left < end and right > begin
         ]
-        found.append(inside[-1] + shift)
-    return found
+        found.append((inside[0] + shift, inside[-1] + shift))
+    return np.array(found, np.int64)

@@ -1,22 +1,25 @@
 """A network's activations under TransformerLens' names, by plain forward hooks."""
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
+from jaxtyping import Bool
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from interfere.errors import InputError
 from interfere.models.architectures import architecture
+from interfere.models.subject_mass import See, watching_mass
 
-IN_BLOCK = ("attn.hook_z", "hook_attn_out", "hook_mlp_out", "hook_out")
-"""What each block offers: the heads' outputs, what attention and MLP add, the sum."""
+MASS = "attn.hook_subject_mass"
+"""Not TransformerLens' own: `attn.hook_pattern`, summed over the subject's tokens."""
 
-See = Callable[[str, Tensor], None]
-"""Called with a hook's name and its activation: [batch, tokens, d], hook_z with heads."""
+IN_BLOCK = (MASS, "attn.hook_z", "hook_attn_out", "hook_mlp_out", "hook_out")
+"""What each block offers: the heads' attention to the subject, their outputs, what
+attention and MLP add, the sum."""
 
 
 def hook_names(network: PreTrainedModel) -> list[str]:
@@ -36,6 +39,11 @@ def canonical(name: str) -> str:
     return name.removesuffix("hook_resid_post") + "hook_out" * name.endswith(
         "hook_resid_post"
     )
+
+
+def bridge_name(name: str) -> str:
+    """TransformerLens' hook that a name of ours is, or is computed from."""
+    return name.removesuffix(MASS) + "attn.hook_pattern" if name.endswith(MASS) else name
 
 
 def resolve(network: PreTrainedModel, patterns: str | Sequence[str]) -> list[str]:
@@ -68,32 +76,64 @@ def unknown(kind: str, name: str, known: Sequence[str]) -> InputError:
 
 
 def shape(network: PreTrainedModel, name: str) -> tuple[int, ...]:
-    """Of one token's activation at a hook: (d,), for hook_z (heads, d_head)."""
+    """Of one token's activation: (d,), hook_z (heads, d_head), hook_subject_mass (heads,)."""
     config = network.config
+    heads = config.num_attention_heads
+    if name.endswith(MASS):
+        return (heads,)
     if not name.endswith("attn.hook_z"):
         return (config.hidden_size,)
-    heads = config.num_attention_heads
     return (heads, getattr(config, "head_dim", None) or config.hidden_size // heads)
 
 
 @contextmanager
-def watching(network: PreTrainedModel, names: Sequence[str], see: See) -> Iterator[None]:
+def watching(
+    network: PreTrainedModel,
+    names: Sequence[str],
+    see: See,
+    *,
+    subject: Bool[Tensor, "b t"] | None = None,
+) -> Iterator[None]:
     """While the block runs, every forward pass shows these hooks' activations to `see`.
 
     The network computes what it would without; `see` must copy what it keeps.
+
+    Args:
+        network: of a supported architecture.
+        names: as `hook_names` gives them.
+        see: called with a hook's name and its activation, [batch, tokens, …] where … is
+            what `shape` says.
+        subject: True at the subject's tokens, in the rows that will run; needed for
+            `attn.hook_subject_mass` alone.
+
+    Raises:
+        InputError: `attn.hook_subject_mass` where attention shows no weights.
     """
+    masses = {_attention(network, name): name for name in names if name.endswith(MASS)}
     with ExitStack() as hooks:
         for name in names:
-            hooks.enter_context(_hook(network, name, see))
+            if name not in masses.values():
+                hooks.enter_context(_hook(network, name, see))
+        if masses:
+            assert subject is not None, "the mass on the subject needs to know its tokens"
+            hooks.enter_context(watching_mass(network, masses, subject, see))
         yield
+
+
+def _block(network: PreTrainedModel, name: str) -> nn.Module:
+    return network.get_submodule(f"{architecture(network).blocks}.{name.split('.')[1]}")
+
+
+def _attention(network: PreTrainedModel, name: str) -> nn.Module:
+    projection = architecture(network).projection
+    return _block(network, name).get_submodule(projection.rpartition(".")[0])
 
 
 def _hook(network: PreTrainedModel, name: str, see: See) -> Any:
     places = architecture(network)
     if name == "ln_final.hook_out":
         return _after(network.get_submodule(places.final_norm), name, see)
-    _, layer, what = name.split(".", 2)
-    block = network.get_submodule(f"{places.blocks}.{layer}")
+    block, what = _block(network, name), name.split(".", 2)[2]
     if what == "attn.hook_z":
         heads = shape(network, name)
         return _before(block.get_submodule(places.projection), name, heads, see)

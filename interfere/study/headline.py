@@ -178,6 +178,12 @@ def _plain(arm: Arm) -> bool:
     return arm.trains_new and arm.mitigation is None
 
 
+def read_headline(study: Path) -> pd.DataFrame:
+    """The headline that a results folder holds, made where it holds none."""
+    file = study / "headline.csv"
+    return pd.read_csv(file) if file.is_file() else headline(study)
+
+
 def write_headline(study: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Headline and contrasts of a results folder, also written there as CSV."""
     configuration, _, _ = read(study)

@@ -1,5 +1,6 @@
 """What a recording holds, held to plain forward passes of one fact at a time."""
 
+import copy
 from dataclasses import replace
 
 import h5py
@@ -14,6 +15,8 @@ from interfere.activations.recording import Recording, open_recording
 from interfere.errors import InputError
 from interfere.facts.fact import Fact, FactSet
 from interfere.models.answering import ask
+from interfere.models.architectures import ARCHITECTURES
+from interfere.models.encoding import subject_spans
 from interfere.models.hooks import hook_names, watching
 from interfere.models.model import Model
 
@@ -43,10 +46,17 @@ def test_rows_are_the_plain_forward_of_one_fact_at_a_time(architecture, tmp_path
     recording = record(
         model, facts, tmp_path / "a.h5", hooks="*", chunk_facts=7, batch_facts=3
     )
+    subjects = [fact.subject for fact in facts]
+    spans = subject_spans(model.tokenizer, recording.prompts, subjects)
     for row, tokens in enumerate(recording.tokens):
         seen: dict[str, torch.Tensor] = {}
         ids = torch.from_numpy(tokens).long()[None]
-        with torch.inference_mode(), watching(model.network, names, seen.__setitem__):
+        span = spans[row]
+        subject = (torch.arange(len(tokens)) >= span[0]) & (
+            torch.arange(len(tokens)) <= span[1]
+        )
+        watch = watching(model.network, names, seen.__setitem__, subject=subject[None])
+        with torch.inference_mode(), watch:
             logits = model.network(ids).logits[0].double()
         for position in recording.positions:
             at = recording.at(position)[row]
@@ -57,6 +67,54 @@ def test_rows_are_the_plain_forward_of_one_fact_at_a_time(architecture, tmp_path
         steps = logits[start - 1 : -1].log_softmax(-1)
         expected = steps.gather(1, ids[0, start:, None]).sum().item()
         assert recording.logprob[row] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_rows_are_the_eager_hidden_states_padded_on_either_side(
+    architecture, side, tmp_path
+):
+    model = tiny_model(architecture)
+    eager = tiny_model(architecture, attn_implementation="eager").network
+    recording = record(model, places()[:9], tmp_path / "a.h5", hooks="*", batch_facts=4)
+    words = copy.deepcopy(model.tokenizer)
+    words.padding_side = side
+    batch = words.pad({"input_ids": recording.tokens}, return_tensors="pt")
+    mask = batch["attention_mask"]
+    with torch.inference_mode():
+        states = eager(
+            input_ids=batch["input_ids"].long(),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            output_hidden_states=True,
+        ).hidden_states
+        norm = eager.get_submodule(ARCHITECTURES[type(eager).__name__].final_norm)
+    shift = mask.argmax(1).numpy()
+    assert (shift > 0).any() == (side == "left")
+    for position in recording.positions:
+        at = recording.at(position) + shift
+        for layer in range(model.layers):
+            found = recording[f"blocks.{layer}.hook_out", position].torch()
+            last = layer == model.layers - 1
+            with torch.inference_mode():
+                found = norm(found) if last else found
+            expected = states[layer + 1][torch.arange(9), torch.from_numpy(at)]
+            assert relative(found, expected) < 1e-4, (layer, position)
+        ended = recording["ln_final.hook_out", position].torch()
+        expected = states[-1][torch.arange(9), torch.from_numpy(at)]
+        assert relative(ended, expected) < 1e-4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_records_what_the_cpu_records(recording, tmp_path):
+    model = tiny_model()
+    model.network.to("cuda")
+    found = record(model, places(), tmp_path / "gpu.h5", hooks="*", **SMALL)
+    for hook in recording.hooks:
+        for position in recording.positions:
+            there = recording[hook, position].numpy()
+            assert relative(found[hook, position].numpy(), there) < 1e-3
+    assert found.logprob == pytest.approx(recording.logprob, rel=1e-3)
 
 
 def test_layout_in_plain_h5py(recording):
@@ -73,6 +131,7 @@ def test_layout_in_plain_h5py(recording):
         assert data.chunks is None
         assert data.compression is None
         assert file["blocks.0.attn.hook_z/answer_first"].shape == (n, 4, 16)
+        assert file["blocks.0.attn.hook_subject_mass/prompt_last"].shape == (n, 4)
         assert file["ln_final.hook_out/prompt_last"].shape == (n, d)
         assert [s.decode() for s in file["facts/id"]] == places().ids
         answers = [fact.answer for fact in places()]

@@ -9,7 +9,7 @@ from interfere.models.encoding import (
     encode_continuations,
     encode_prompts,
     start_tokens,
-    subject_last,
+    subject_spans,
 )
 
 
@@ -69,39 +69,37 @@ def test_a_continuation_of_nothing_is_refused():
 
 
 @pytest.mark.parametrize("words", [tokenizer, with_start])
-def test_subject_last_is_the_token_that_ends_the_subject(words):
+def test_spans_begin_and_end_with_the_subject(words):
     subjects = [fact.subject for fact in places()]
     ids = encode_prompts(words(), prompts())
-    last = subject_last(words(), prompts(), subjects)
-    for row, index, subject in zip(ids, last, subjects, strict=True):
-        text = words().decode(row[: index + 1], skip_special_tokens=True)
+    spans = subject_spans(words(), prompts(), subjects)
+    for row, (first, last), subject in zip(ids, spans, subjects, strict=True):
+        text = words().decode(row[: last + 1], skip_special_tokens=True)
         assert text.endswith(subject)
-        before = words().decode(row[:index], skip_special_tokens=True)
+        before = words().decode(row[:last], skip_special_tokens=True)
         assert not before.endswith(subject)
+        assert words().decode(row[first : last + 1]).strip() == subject
 
 
 def test_subject_of_several_bytes_a_letter():
     prompt = "Q: Which country is Łódź located in?\nA:"
-    [ids], [index] = (
-        encode_prompts(tokenizer(), [prompt]),
-        subject_last(tokenizer(), [prompt], ["Łódź"]),
-    )
-    assert tokenizer().decode(ids[: index + 1]).endswith("Łódź")
+    [ids] = encode_prompts(tokenizer(), [prompt])
+    [(first, last)] = subject_spans(tokenizer(), [prompt], ["Łódź"])
+    assert tokenizer().decode(ids[first : last + 1]).strip() == "Łódź"
 
 
 def test_the_last_occurrence_counts_and_the_answers_mark_does_not():
     shots = questions.few_shot_prefix(places()[:1])
-    text = shots + prompts()[0]
-    assert subject_last(tokenizer(), [text], [places()[0].subject]) == [
-        len(tokenizer()(shots).input_ids)
-        + subject_last(tokenizer(), [prompts()[0]], [places()[0].subject])[0]
-    ]
+    subject = [places()[0].subject]
+    alone = subject_spans(tokenizer(), prompts()[:1], subject)
+    after = subject_spans(tokenizer(), [shots + prompts()[0]], subject)
+    assert (after == alone + len(tokenizer()(shots).input_ids)).all()
     single = "Q: Which country is A located in?\nA:"
-    [index] = subject_last(tokenizer(), [single], ["A"])
-    assert tokenizer().decode(tokenizer()(single).input_ids[: index + 1]).endswith("is A")
+    [(_, last)] = subject_spans(tokenizer(), [single], ["A"])
+    assert tokenizer().decode(tokenizer()(single).input_ids[: last + 1]).endswith("is A")
 
 
 def test_a_prompt_without_its_subject_is_refused():
     for subject in ("Atlantis", ""):
         with pytest.raises(InputError, match="does not hold its subject"):
-            subject_last(tokenizer(), prompts()[:1], [subject])
+            subject_spans(tokenizer(), prompts()[:1], [subject])

@@ -17,9 +17,16 @@ def ids() -> Tensor:
     return torch.tensor([tokenizer()(text).input_ids])
 
 
+def subject() -> Tensor:
+    marked = torch.zeros_like(ids(), dtype=torch.bool)
+    marked[:, 5:9] = True
+    return marked
+
+
 def watched(model: Model, names: list[str]) -> dict[str, Tensor]:
     seen: dict[str, Tensor] = {}
-    with torch.inference_mode(), hooks.watching(model.network, names, seen.__setitem__):
+    watching = hooks.watching(model.network, names, seen.__setitem__, subject=subject())
+    with torch.inference_mode(), watching:
         model.network(ids(), use_cache=False)
     return seen
 
@@ -34,11 +41,15 @@ def test_equal_the_bridge(architecture):
     model = tiny_model(architecture)
     names = hooks.hook_names(model.network)
     found = watched(model, names)
+    theirs = [hooks.bridge_name(name) for name in names]
     with torch.inference_mode():
-        _, expected = model.hooked().run_with_cache(ids(), names_filter=names)
-    assert list(found) == names
+        _, cached = model.hooked().run_with_cache(ids(), names_filter=theirs)
+    assert set(found) == set(names)
     for name in names:
-        assert_near(found[name], expected[name], name)
+        expected = cached[hooks.bridge_name(name)]
+        if name.endswith(hooks.MASS):
+            expected = expected[..., subject()[0]].sum(-1).mT
+        assert_near(found[name], expected, name)
         assert found[name].shape[2:] == hooks.shape(model.network, name)
 
 
@@ -57,6 +68,44 @@ def test_equal_the_eager_hidden_states_up_to_the_last_layer(architecture):
     for layer in range(last):
         assert_near(found[f"blocks.{layer}.hook_out"], states[layer + 1], f"layer {layer}")
     assert_near(found["ln_final.hook_out"], states[-1], "final norm")
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_mass_on_the_subject_leaves_the_network_as_it_is(architecture):
+    model = tiny_model(architecture)
+    out = f"blocks.{model.layers - 1}.hook_out"
+    names = hooks.resolve(model.network, ["*.hook_subject_mass", out])
+    implementation = model.network.config._attn_implementation
+    found = watched(model, names)
+    assert torch.equal(found[out], watched(model, [out])[out])
+    assert model.network.config._attn_implementation == implementation
+    for name in names[:-1]:
+        mass = found[name]
+        assert mass.shape == (1, ids().shape[1], 4)
+        assert (mass[:, :5] == 0).all()  # the subject is still to come
+        assert (mass[:, 5:] > 0).any()
+        assert (mass <= 1 + 1e-6).all()
+
+
+def test_mass_where_all_is_subject_is_one():
+    model, seen = tiny_model(), {}
+    names = ["blocks.1.attn.hook_subject_mass"]
+    whole = torch.ones_like(ids(), dtype=torch.bool)
+    watching = hooks.watching(model.network, names, seen.__setitem__, subject=whole)
+    with torch.inference_mode(), watching:
+        model.network(ids())
+    assert torch.allclose(seen[names[0]], torch.ones(()), atol=1e-6)
+
+
+def test_mass_needs_an_attention_that_shows_weights():
+    network = tiny_model().network
+    network.config._attn_implementation = "flex_attention"
+    names = ["blocks.1.attn.hook_subject_mass"]
+    with (
+        pytest.raises(InputError, match=r"1.attn.hook_subject_mass: .*'flex_attention'"),
+        hooks.watching(network, names, print, subject=subject()),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("architecture", sorted(CONFIGS))
@@ -104,7 +153,7 @@ def test_patterns_and_aliases():
         ),
         ("blocks.1.hook_mlp_ou", r"near it are blocks.1.hook_mlp_out"),
         ("ln_final.hook_normalized", r"near it are ln_final.hook_out"),
-        ("~~~", r"there are blocks.0.attn.hook_z, .*, ln_final.hook_out"),
+        ("~~~", r"there are blocks.0.attn.hook_subject_mass, .*, ln_final.hook_out"),
     ],
 )
 def test_unknown_hook_names_the_near_misses(pattern, message):

@@ -1,0 +1,66 @@
+"""Commands on studies: run one, draw its figures."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from interfere.cli.options import Changes, StudyName
+from interfere.cli.output import quiet, say, show
+
+
+def reproduce(
+    study: StudyName,
+    changes: Changes = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="print plan, memory, disk and cost; load nothing"),
+    ] = False,
+) -> None:
+    """Run a study and make its tables and figures; finished runs are never run again."""
+    quiet()
+    from interfere.study.study import load_study
+
+    chosen = load_study(study, changes)
+    if dry_run:
+        from interfere.report.estimate import estimate_table
+        from interfere.study.estimate import estimate
+
+        show(estimate_table(estimate(chosen)))
+        return
+    from interfere.study.runner import reproduce as run_study
+
+    # The plan says what the whole study takes; each recording need not say it again.
+    logging.getLogger("interfere.activations.store").setLevel(logging.WARNING)
+    folder = run_study(chosen, say)
+    _report(folder)
+    _draw(chosen.name)
+
+
+def figures(study: Annotated[str, typer.Argument(metavar="STUDY|all")]) -> None:
+    """Draw every figure again from a study's results."""
+    quiet()
+    from interfere.study.results import read_results, studies_with_results
+
+    for name in studies_with_results() if study == "all" else [study]:
+        read_results(name)
+        _draw(name)
+
+
+def _draw(study: str) -> None:
+    from interfere.report.figures import draw_all
+
+    for path in draw_all(study, say):
+        typer.echo(path)
+
+
+def _report(folder: Path) -> None:
+    from interfere.report.tables import contrast_table, headline_table
+    from interfere.study.headline import write_headline
+
+    headline, contrasts = write_headline(folder)
+    show(headline_table(headline, folder.name))
+    if len(contrasts):
+        show(contrast_table(contrasts))
+    typer.echo(f"results: {folder}")
