@@ -30,7 +30,7 @@ WITH_SCORES, BODY_ALONE, BRIDGE = 1.05, 0.85, 2.0
 def main(
     model: str = "smollm2-135m",
     facts: int = 2000,
-    bridge_facts: int = 400,
+    bridge_facts: int = 1000,
     layers: int = 10,
     turns: int = 9,
     threads: int = os.cpu_count() or 1,
@@ -43,7 +43,7 @@ def main(
     )
     hooks = [f"blocks.{layer}.hook_out" for layer in every]
     asked = geonames(["P17"], limit=facts)
-    record(loaded, asked[:2], Path(tempfile.mkdtemp()) / "first.h5")  # checks the hooks
+    record(loaded, asked[:32], Path(tempfile.mkdtemp()) / "first.h5")  # checks the hooks
     holds = []
     with tempfile.TemporaryDirectory() as folder:
         numbers = count()

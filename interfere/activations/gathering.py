@@ -1,14 +1,19 @@
 """Run a chunk of facts and keep what is asked for, copied where it arises."""
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from interfere.activations.layout import Layout
 from interfere.activations.offload import Arrived, Offload
 from interfere.models import hooks as hooking
 from interfere.models.head import body, unembed
 from interfere.models.model import Model
+from interfere.models.prefix_attention import Prefix, prefix_of
+from interfere.models.shared_prefix import lend
 from interfere.models.trie import terminators
 from interfere.progress import Advance
 
@@ -17,6 +22,10 @@ SCORED_AT_ONCE = 256
 
 LOGPROB, FOLLOWS = "score/logprob", "score/follows"
 """Of each token of an answer: its log-probability; whether greedy decoding gives it."""
+
+
+class _Enough(Exception):  # noqa: N818 (not an error)
+    """Ends a forward pass that has shown all that is kept."""
 
 
 class Gathering:
@@ -39,6 +48,7 @@ class Gathering:
     def run(self, advance: Advance) -> dict[str, np.ndarray]:
         """The chunk's rows of every dataset."""
         inner = body(self._model.network)
+        self._prefix = self._run_beginning()
         before: list[int] = []
         arrived: Arrived = dict
         for rows in self._plan.batches(self._rows):
@@ -57,20 +67,38 @@ class Gathering:
             return values
         return values | {"score/logprob": self._logprob, "score/right": self._right}
 
-    def _batch(self, inner: nn.Module, rows: list[int]) -> dict[str, Tensor]:
+    def _run_beginning(self) -> Prefix:
+        """What the chunk's prompts begin with, run once where attention can have it apart.
+
+        Not in half precision, where a product of another shape differs in more than its
+        last bits, nor where attention itself is looked at.
+        """
+        network, plan = self._model.network, self._plan
+        shared = plan.beginning(self._rows)
+        looked_at = any(name.endswith(hooking.MASS) for name in self._kept)
+        longest = int(plan.upto[self._rows.start : self._rows.stop].max()) - len(shared)
+        whole = network.dtype != torch.float32 or looked_at
+        prefix = prefix_of(network, [] if whole else shared, longest)
+        return prefix if prefix.apart else prefix_of(network, [], longest)
+
+    def _batch(self, inner: PreTrainedModel, rows: list[int]) -> dict[str, Tensor]:
         """What is kept of a batch, on the device: by hook, and the score by token."""
-        device = self._model.device
-        tokens = [torch.tensor(self._plan.tokens[row]) for row in rows]
+        device, begin = self._model.device, self._prefix.length
+        tokens = [
+            torch.tensor(self._plan.tokens[row][begin : self._plan.upto[row]])
+            for row in rows
+        ]
         # Attention is causal and padding comes last: nothing that is kept sees it.
         ids = nn.utils.rnn.pad_sequence(tokens, batch_first=True).to(device)
-        places = torch.tensor(
-            np.stack([at[rows] for at in self._plan.positions.values()], 1), device=device
-        )
+        places = np.stack([at[rows] for at in self._plan.positions.values()], 1) - begin
+        wanted = torch.from_numpy(places).to(device)
         facts = torch.arange(len(rows), device=device)[:, None]
         gathered: dict[str, Tensor] = {}
 
         def see(name: str, activation: Tensor) -> None:
-            gathered[name] = activation[facts, places]
+            gathered[name] = activation[facts, wanted]
+            if len(gathered) == len(self._kept) and not self._layout.scores:
+                raise _Enough
 
         watching = hooking.watching(
             self._model.network,
@@ -78,9 +106,27 @@ class Gathering:
             see,
             subject=self._subject(rows, ids.shape[1]),
         )
-        with watching:
-            hidden = inner(input_ids=ids, use_cache=False).last_hidden_state
+        try:
+            with watching:
+                hidden = self._forward(inner, ids)
+        except _Enough:
+            return gathered
         return gathered | (self._score(hidden, ids, rows) if self._layout.scores else {})
+
+    def _forward(self, inner: PreTrainedModel, ids: Tensor) -> Tensor:
+        prefix = self._prefix
+        if not prefix.length:
+            return cast(Tensor, inner(input_ids=ids, use_cache=False).last_hidden_state)
+        places = prefix.length + torch.arange(ids.shape[1], device=ids.device)
+        with prefix.lent():
+            output = inner(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                position_ids=places.expand_as(ids),
+                use_cache=True,
+                **lend(inner, prefix.before(len(ids))),
+            )
+        return cast(Tensor, output.last_hidden_state)
 
     def _subject(self, rows: list[int], length: int) -> Tensor | None:
         if self._plan.subjects is None:
@@ -91,7 +137,8 @@ class Gathering:
 
     def _score(self, hidden: Tensor, ids: Tensor, rows: list[int]) -> dict[str, Tensor]:
         fact, step, counts = self._answers(rows)
-        target = torch.from_numpy(self._plan.answers_at[rows][fact] + step).to(ids.device)
+        starts = self._plan.answers_at[rows] - self._prefix.length
+        target = torch.from_numpy(starts[fact] + step).to(ids.device)
         which = torch.from_numpy(fact).to(ids.device)
         wanted = ids[which, target]
         logprob, greedy = self._predict(hidden[which, target - 1], wanted)

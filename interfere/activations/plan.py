@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 import numpy as np
 from jaxtyping import Int
@@ -34,6 +35,8 @@ class Plan:
     """Token indices by name."""
     subjects: Int[np.ndarray, "facts 2"] | None
     """First and last token of the subject; None where nothing asks for them."""
+    upto: Int[np.ndarray, " facts"]
+    """How many of a fact's tokens run: up to the last one that something kept needs."""
     chunk_facts: int
     batch_facts: int
 
@@ -45,16 +48,26 @@ class Plan:
 
     def batches(self, chunk: range) -> Iterator[list[int]]:
         """Rows of each batch, by number of tokens inside the chunk."""
-        rows = sorted(chunk, key=lambda row: len(self.tokens[row]))
+        rows = sorted(chunk, key=lambda row: self.upto[row])
         for begin in range(0, len(rows), self.batch_facts):
             yield rows[begin : begin + self.batch_facts]
+
+    def beginning(self, chunk: range) -> list[int]:
+        """Tokens that all prompts of a chunk begin with, before anything that is kept."""
+        kept = min(at[chunk.start : chunk.stop].min() for at in self.positions.values())
+        prompts = [self.tokens[row] for row in chunk]
+        limit = min(int(kept), *(self.answers_at[chunk.start : chunk.stop] - 1))
+        columns = zip(*prompts, strict=False)
+        same = takewhile(lambda column: len(set(column)) == 1, islice(columns, limit))
+        return [column[0] for column in same]
 
     @property
     def rule(self) -> str:
         """The batches in words: with the same facts, the same rule gives the same plan."""
         return (
             f"{self.chunk_facts} consecutive facts a chunk; inside it ordered by number of "
-            f"tokens, {self.batch_facts} a batch, padded on the right"
+            f"tokens, {self.batch_facts} a batch, padded on the right; what the "
+            "prompts of a chunk begin with runs once, tokens after the last one needed do not run"
         )
 
 
@@ -71,6 +84,7 @@ def make_plan(
     chunk_facts: int,
     batch_facts: int,
     subjects: bool = False,
+    scores: bool = True,
 ) -> Plan:
     """Ask every fact zero-shot, the canonical answer and its end appended.
 
@@ -81,6 +95,7 @@ def make_plan(
         chunk_facts: facts written together.
         batch_facts: facts in one forward pass.
         subjects: find all tokens of each subject, whatever the positions.
+        scores: run the whole answer.
 
     Raises:
         InputError: no facts, no or unknown positions, sizes below 1, a prompt without its
@@ -103,13 +118,16 @@ def make_plan(
     if subjects or "subject_last" in chosen:
         spans = subject_spans(tokenizer, prompts, [fact.subject for fact in facts])
         places["subject_last"] = spans[:, 1]
+    tokens = [head + tail for head, tail in zip(heads, tails, strict=True)]
+    last = np.max([places[name] for name in chosen], axis=0)
     return Plan(
         facts=facts,
         prompts=prompts,
-        tokens=[head + tail for head, tail in zip(heads, tails, strict=True)],
+        tokens=tokens,
         answers_at=starts,
         positions={name: places[name].astype(np.int64) for name in chosen},
         subjects=spans,
+        upto=np.array([len(ids) for ids in tokens]) if scores else last + 1,
         chunk_facts=chunk_facts,
         batch_facts=batch_facts,
     )

@@ -158,6 +158,7 @@ def _layout(
         chunk_facts=chunk_facts,
         batch_facts=batch_facts,
         subjects=any(name.endswith(hooking.MASS) for name in names),
+        scores=scores,
     )
     dtype = str(network.dtype).removeprefix("torch.")
     if dtype not in STORED:

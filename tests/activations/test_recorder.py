@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -10,14 +11,16 @@ import torch
 from tiny_models import CONFIGS, places, tiny_model
 
 from interfere.activations.gathering import Gathering
+from interfere.activations.plan import POSITIONS, make_plan
 from interfere.activations.recorder import record
 from interfere.activations.recording import Recording, open_recording
 from interfere.errors import InputError
 from interfere.facts.fact import Fact, FactSet
+from interfere.facts.geonames import geonames
 from interfere.models.answering import ask
 from interfere.models.architectures import ARCHITECTURES
 from interfere.models.encoding import subject_spans
-from interfere.models.hooks import hook_names, watching
+from interfere.models.hooks import resolve, watching
 from interfere.models.model import Model
 
 SMALL = {"chunk_facts": 20, "batch_facts": 8}
@@ -38,13 +41,18 @@ def relative(found, expected) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
+# Attention to the subject needs whole prompts; without it they share their beginning.
+ALL, SHARING = "*", ["blocks.*.hook_*out", "*.hook_z", "ln_final.hook_out"]
+
+
 @pytest.mark.parametrize("architecture", CONFIGS)
-def test_rows_are_the_plain_forward_of_one_fact_at_a_time(architecture, tmp_path):
+@pytest.mark.parametrize("hooks", [ALL, SHARING], ids=["all", "sharing"])
+def test_rows_are_the_plain_forward_of_one_fact_at_a_time(architecture, hooks, tmp_path):
     model = tiny_model(architecture)
-    names = hook_names(model.network)
+    names = resolve(model.network, hooks)
     facts = places()[:12]
     recording = record(
-        model, facts, tmp_path / "a.h5", hooks="*", chunk_facts=7, batch_facts=3
+        model, facts, tmp_path / "a.h5", hooks=hooks, chunk_facts=7, batch_facts=3
     )
     subjects = [fact.subject for fact in facts]
     spans = subject_spans(model.tokenizer, recording.prompts, subjects)
@@ -76,7 +84,7 @@ def test_rows_are_the_eager_hidden_states_padded_on_either_side(
 ):
     model = tiny_model(architecture)
     eager = tiny_model(architecture, attn_implementation="eager").network
-    recording = record(model, places()[:9], tmp_path / "a.h5", hooks="*", batch_facts=4)
+    recording = record(model, places()[:9], tmp_path / "a.h5", hooks=SHARING, batch_facts=4)
     words = copy.deepcopy(model.tokenizer)
     words.padding_side = side
     batch = words.pad({"input_ids": recording.tokens}, return_tensors="pt")
@@ -186,7 +194,7 @@ def test_a_tuned_copy_records_its_own_weights(recording, model, tmp_path):
     twin = model.copy()
     with torch.no_grad():
         twin.network.get_submodule("model.layers.1.mlp.down_proj").weight.mul_(2)
-    tuned = record(twin, places(), tmp_path / "tuned.h5", **SMALL)
+    tuned = record(twin, places(), tmp_path / "tuned.h5", hooks="*", **SMALL)
     assert tuned.attributes["weights"] != recording.attributes["weights"]
     key = "blocks.0.hook_out", "subject_last"
     assert np.array_equal(tuned[key], recording[key])
@@ -282,8 +290,64 @@ def test_without_scores_nothing_is_unembedded(recording, model, tmp_path, monkey
     monkeypatch.setattr("interfere.activations.gathering.unembed", None)
     bare = record(model, places(), tmp_path / "a.h5", hooks="*", scores=False, **SMALL)
     key = "blocks.1.hook_out", "prompt_last"
-    assert np.array_equal(bare[key], recording[key])
+    assert relative(bare[key].numpy(), recording[key].numpy()) < 1e-5
     with pytest.raises(InputError, match=r"a.h5 was recorded without scores"):
         _ = bare.right
     with pytest.raises(InputError, match=r"another recording: scores are not kept there"):
         record(model, places(), tmp_path / "a.h5", hooks="*", **SMALL)
+
+
+def tokens_run(model: Model, file: Path, **arguments) -> tuple[int, int]:
+    """Tokens that go through the first block, and through the last."""
+    counts = [0, 0]
+
+    def count(place: int, ids: torch.Tensor) -> None:
+        counts[place] += ids.shape[0] * ids.shape[1]
+
+    blocks = model.network.get_submodule("model.layers")
+    handles = [
+        block.register_forward_pre_hook(lambda _, args, i=i: count(i, args[0]))
+        for i, block in enumerate((blocks[0], blocks[-1]))
+    ]
+    facts = places()[:20]
+    record(model, facts, file, batch_facts=1, **arguments)
+    for handle in handles:
+        handle.remove()
+    return counts[0], counts[1]
+
+
+def test_only_what_is_needed_runs(model, tmp_path):
+    plan = make_plan(
+        model.tokenizer, places()[:20], POSITIONS, chunk_facts=1024, batch_facts=1
+    )
+    begin = len(plan.beginning(range(20)))
+    assert model.tokenizer.decode(plan.tokens[0][:begin]) == "Q: Which country is"
+    record(model, places(), tmp_path / "0.h5")  # the checks of a first recording are done
+    every = sum(len(ids) for ids in plan.tokens)
+    upto = int((plan.answers_at + 1).sum())
+    shared = begin - 20 * begin
+    out = "blocks.1.hook_out"
+    assert tokens_run(model, tmp_path / "1.h5", hooks="*") == (every, every)
+    assert tokens_run(model, tmp_path / "2.h5") == (every + shared, every + shared)
+    found = tokens_run(model, tmp_path / "3.h5", scores=False)
+    assert found == (upto + shared, upto + shared)
+    # The prefix alone goes through a block behind the last hook.
+    found = tokens_run(model, tmp_path / "4.h5", scores=False, hooks=out)
+    assert found == (upto + shared, begin)
+    found = tokens_run(
+        model, tmp_path / "5.h5", scores=False, hooks=out, positions=["subject_last"]
+    )
+    assert found[0] == sum(plan.positions["subject_last"] + 1) + shared
+    first, second = (open_recording(tmp_path / f"{i}.h5") for i in (1, 5))
+    key = out, "subject_last"
+    assert relative(second[key].numpy(), first[key].numpy()) < 1e-5
+
+
+def test_facts_that_begin_unlike_share_little(model, tmp_path):
+    facts = FactSet(places()[:3].facts + geonames(["P36"], limit=3).facts, "mixed")
+    plan = make_plan(model.tokenizer, facts, POSITIONS, chunk_facts=6, batch_facts=2)
+    assert model.tokenizer.decode(plan.beginning(range(6))) == "Q:"
+    recording = record(model, facts, tmp_path / "a.h5", **SMALL)
+    alone = record(model, facts[3:], tmp_path / "b.h5", **SMALL)
+    key = "blocks.2.hook_out", "subject_last"
+    assert relative(recording[key].numpy()[3:], alone[key].numpy()) < 1e-5
