@@ -93,7 +93,9 @@ class Activations:
         if self.path.stat().st_size < self.offset + self._bytes:
             raise self._cut_off()
         mapped = np.memmap(self.path, self.stored, "r", self.offset, self.shape)
-        return np.array(mapped[rows])
+        found = np.asarray(mapped)[rows]
+        # A view would keep the file mapped, and die with it should it be cut off.
+        return found if found.flags.owndata else found.copy()
 
     def _unpacked(self, rows: Rows) -> np.ndarray:
         """HDF5 reads ascending rows, each once."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,13 @@ class Recording:
             raise unknown("hook", key[0], self.hooks)
         if position not in self.positions:
             raise unknown("position", position, self.positions)
-        with reading(self.path) as file:
-            return activations(
-                self.path,
-                file[f"{hook}/{position}"],
-                bfloat16=self.attributes["dtype"] == "bfloat16",
-            )
+        try:
+            state = self.path.stat()
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}") from error
+        version = state.st_ino, state.st_size, state.st_mtime_ns
+        bfloat16 = self.attributes["dtype"] == "bfloat16"
+        return _located(self.path, version, f"{hook}/{position}", bfloat16)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -100,6 +101,15 @@ class Recording:
     def _text(self, name: str) -> list[str]:
         with reading(self.path) as file:
             return list(file[name].asstr()[...])
+
+
+@lru_cache(maxsize=4096)
+def _located(
+    path: Path, version: tuple[int, int, int], name: str, bfloat16: bool
+) -> Activations:
+    """Where a dataset lies in a file, looked up again when the file has changed."""
+    with reading(path) as file:
+        return activations(path, file[name], bfloat16=bfloat16)
 
 
 def open_recording(path: str | Path) -> Recording:
