@@ -38,9 +38,23 @@ def check(names: dict[str, object]) -> None:
     assert names["change"].drift()["drift"].between(0, 2).all()
 
 
+def reading() -> str:
+    text = (Path(__file__).parent.parent / "docs" / "recordings.md").read_text()
+    return re.search(r"```python\n(import h5py\n.*?)```", text, re.DOTALL)[1]
+
+
 def test_notebook_runs_as_written(tmp_path, monkeypatch):
     names = run(notebook(), tmp_path, monkeypatch)
     check(names)
+    read: dict[str, object] = {}
+    exec(reading(), read)  # the notebook's before.h5, in plain h5py
+    before = names["before"]
+    whole = before["blocks.2.hook_out", "subject_last"].numpy()
+    assert np.array_equal(read["activations"], whole)
+    assert list(read["subjects"]) == list(before.table["subject"])
+    assert np.array_equal(read["right"], before.right)
+    third = read["tokens"][read["offsets"][3] : read["offsets"][4]]
+    assert np.array_equal(third, before.tokens[3])
     assert (names["knowledge"].table["category"] == "HighlyKnown").sum() > 1000
     assert np.isfinite(names["overlap"]["overlap"]).all()
 
