@@ -25,6 +25,9 @@ def record(
     relation: Relations = None,
     limit: Limit = None,
     column: Columns = None,
+    scores: Annotated[
+        bool, typer.Option(help="keep the canonical answer's score; without is faster")
+    ] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with an unfinished file")
     ] = False,
@@ -41,6 +44,7 @@ def record(
     kept: dict[str, Any] = {
         "hooks": hooks or "blocks.*.hook_out",
         "positions": positions or ("subject_last", "prompt_last", "answer_first"),
+        "scores": scores,
         "resume": resume,
     }
     rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
