@@ -117,9 +117,10 @@ def _disk(study: Study, net: Architecture, runs: int) -> float:
     keys = {arm.keys for arm in study.arms}
     before = 2 * sizes.held_out + sizes.control + sizes.unknown
     before += sizes.unknown * sum(len(study.seeds) if k != "natural" else 1 for k in keys)
+    models = 2.0 + runs * study.keep_weights
     return (
         a_fact * (before + runs * sizes.held_out)
-        + 2.0 * BYTES[study.dtype] * net.parameters
+        + models * BYTES[study.dtype] * net.parameters
     )
 
 

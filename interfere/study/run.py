@@ -71,7 +71,8 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """Everything that determines the run's result."""
         study = self.study
-        return {
+        kept = {"weights": "kept"} if study.keep_weights else {}
+        return kept | {
             "version": RESULTS_VERSION,
             "start": self.start_digest,
             "arm": self.arm.model_dump(exclude={"name"}),
@@ -157,6 +158,8 @@ def _execute(job: Job, folder: Path) -> None:
     kept = job.study.record
     after = folder / "held_out-after.h5"
     record(tuned, job.split.held_out, after, hooks=kept.hooks, positions=kept.positions)
+    if job.study.keep_weights:
+        tuned.save(folder / "model")
     drifts.append(_compare(job, after).assign(step=job.steps))
     pd.concat(drifts).to_parquet(folder / "drift.parquet", index=False)
 

@@ -167,6 +167,7 @@ class Study(_Section):
     seeds: tuple[Seed, ...] = Field(
         (0, 1, 2), min_length=1, description="order, synthetic keys"
     )
+    keep_weights: bool = Field(False, description="save what each run trained, as a folder")
     workers: int | None = Field(None, ge=1, description="runs at once; None: one a core")
 
     @field_validator("arms")
