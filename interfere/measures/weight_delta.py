@@ -142,7 +142,7 @@ def paired_parts(
     Raises:
         InputError: as in `weight_deltas`.
     """
-    first, second = _untied(before), _untied(after)
+    first, second = _untied(before, after)
     if missing := sorted(set(first) ^ set(second)):
         side = "after" if missing[0] in first else "before"
         raise InputError(
@@ -188,14 +188,21 @@ def _measure(
     )
 
 
-def _untied(weights: Weights) -> dict[str, Tensor]:
-    """Without names of a tensor that an earlier name holds already."""
-    places: set[tuple[int, torch.Size, tuple[int, ...]]] = set()
-    kept = {}
-    for name, value in weights.items():
-        place = (value.data_ptr(), value.shape, value.stride())
-        if place in places and value.numel():
-            continue
-        places.add(place)
-        kept[name] = value
-    return kept
+def _untied(*states: Weights) -> list[dict[str, Tensor]]:
+    """Without a name whose tensor another name holds too.
+
+    Tied in one state is enough if the other has equal tensors there, or left the second
+    out, as files and copies do.
+    """
+    twins: dict[str, str] = {}
+    for state in states:
+        places: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
+        for name, value in state.items():
+            place = (value.data_ptr(), value.shape, value.stride())
+            if places.setdefault(place, name) != name and value.numel():
+                twins[name] = places[place]
+    for name, first in list(twins.items()):
+        held = [state for state in states if name in state and first in state]
+        if not all(torch.equal(state[name], state[first]) for state in held):
+            del twins[name]
+    return [{n: v for n, v in state.items() if n not in twins} for state in states]

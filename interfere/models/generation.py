@@ -74,8 +74,8 @@ def respond(
     for row, tokens in zip(rows, _continue(model, rows, config, batch_tokens), strict=True):
         said = tokens[0].tolist()
         stop = next((place for place, token in enumerate(said) if ends[token]), len(said))
-        text = _cut(model.tokenizer.decode(said, skip_special_tokens=True))
-        found.append(Response(row, said[: stop + 1], text))
+        (text,) = model.tokenizer.batch_decode([said], skip_special_tokens=True)
+        found.append(Response(row, said[: stop + 1], _cut(text)))
     return found
 
 

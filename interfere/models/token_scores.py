@@ -71,17 +71,17 @@ def _score(
     before[:, 0] = False  # nothing stands before the first token
     for i, start in enumerate(starts):
         before[i, :start] = False
-    row, column = before.nonzero(as_tuple=True)
-    said = ids[row, column]
-    logprob, entropy = np.empty(len(row)), np.empty(len(row))
-    for begin in range(0, len(row), HEAD_ROWS):
+    place, column = before.nonzero(as_tuple=True)
+    said = ids[place, column]
+    logprob, entropy = np.empty(len(said)), np.empty(len(said))
+    for begin in range(0, len(said), HEAD_ROWS):
         part = slice(begin, begin + HEAD_ROWS)
-        hidden = output.last_hidden_state[row[part], column[part] - 1]
+        hidden = output.last_hidden_state[place[part], column[part] - 1]
         spread = unembed(model.network, hidden).float().log_softmax(-1)
         token = said[part, None].to(spread.device)
         logprob[part] = spread.gather(1, token)[:, 0].double().cpu().numpy()
         entropy[part] = _entropy(spread).double().cpu().numpy()
-    counts = np.bincount(row.numpy(), minlength=len(rows))
+    counts = np.bincount(place.numpy(), minlength=len(rows))
     ends = np.cumsum(counts)[:-1]
     for scores in zip(np.split(logprob, ends), np.split(entropy, ends), strict=True):
         yield TokenScores(*scores)
