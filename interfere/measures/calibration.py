@@ -12,6 +12,7 @@ from scipy import special
 from interfere.errors import InputError
 from interfere.measures.rows import Labels
 from interfere.measures.statistics import (
+    RESAMPLES,
     Interval,
     mean_interval,
     percentiles,
@@ -51,7 +52,7 @@ def calibration(
     *,
     bins: int = 10,
     equal: Literal["facts", "width"] = "facts",
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Calibration:
     """Reliability diagram, expected calibration error and Brier score.
@@ -86,7 +87,7 @@ def calibration(
     inside = np.eye(place.max() + 1)[place]
     columns = np.concatenate([inside, inside * p[:, None], inside * y[:, None]], axis=1)
     sums = columns.sum(0)
-    ece, ece_debiased, squared = (float(v) for v in _errors(sums))
+    ece, ece_debiased, squared = (float(values[0]) for values in _errors(sums[None]))
     if np.isnan(ece_debiased):
         warnings.warn(
             "debiased calibration error is NaN: a bin holds one fact; ask for fewer bins, or "
@@ -107,15 +108,19 @@ def calibration(
         ece_low=ece_debiased - below,
         ece_high=ece_debiased - above,
         squared_debiased=squared,
-        overconfidence=mean_interval((p - y)[None], clusters, seed=seed),
-        brier=mean_interval(np.square(p - y)[None], clusters, seed=seed),
+        overconfidence=mean_interval(
+            (p - y)[None], clusters, resamples=resamples, seed=seed
+        ),
+        brier=mean_interval(
+            np.square(p - y)[None], clusters, resamples=resamples, seed=seed
+        ),
         facts=len(p),
     )
 
 
 def _errors(
-    sums: Float64[np.ndarray, "... columns"],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    sums: Float64[np.ndarray, "resamples columns"],
+) -> tuple[Float64[np.ndarray, " resamples"], ...]:
     """ECE, debiased ECE, debiased squared error from counts, confidences, rights by bin."""
     count, sure, correct = np.split(sums, 3, axis=-1)
     share = count / count.sum(-1, keepdims=True)

@@ -10,7 +10,12 @@ from interfere.errors import InputError
 from interfere.measures.holm import holm
 from interfere.measures.permutation import sign_flip_test
 from interfere.measures.rows import Labels, as_codes
-from interfere.measures.statistics import Interval, difference_interval, ratio_interval
+from interfere.measures.statistics import (
+    RESAMPLES,
+    Interval,
+    difference_interval,
+    ratio_interval,
+)
 from interfere.models.perplexity import Perplexity
 
 
@@ -86,6 +91,7 @@ def perplexity_change(
     after: Perplexity,
     *,
     documents: Labels | None = None,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> PerplexityChange:
     """Is neutral text less probable than it was?
@@ -95,6 +101,7 @@ def perplexity_change(
         after: of the same texts, by a model of the same tokenizer.
         documents: one label a text, where several come from one document; intervals
             resample documents. None: each text by itself.
+        resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Raises:
@@ -107,7 +114,9 @@ def perplexity_change(
     texts = len(before.tokens)
     rise: Float64[np.ndarray, "1 texts"] = (after.nats - before.nats)[None]
     labels = range(texts) if documents is None else documents
-    found = ratio_interval(rise, before.tokens[None].astype(float), labels, seed=seed)
+    found = ratio_interval(
+        rise, before.tokens[None].astype(float), labels, resamples=resamples, seed=seed
+    )
     nats = replace(found, null=0.0)
     ends = ("value", "low", "high", "seeds_low", "seeds_high")
     grown = {name: float(np.exp(getattr(nats, name))) for name in ends}

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Float64
 from interfere.errors import InputError
 from interfere.measures.rows import Labels
 from interfere.measures.statistics import (
+    RESAMPLES,
     Interval,
     mean_interval,
     percentiles,
@@ -26,7 +27,7 @@ def sureness(
     right_after: Bool[np.ndarray, " facts4"],
     clusters: Labels,
     *,
-    resamples: int = 10_000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Mean confidence (or entropy) on right and on wrong answers: a row each.
@@ -100,7 +101,7 @@ def confident_errors(
     clusters: Labels,
     *,
     threshold: float = 0.5,
-    resamples: int = 10_000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> ConfidentErrors:
     """How much of what was lost came back as a confident falsehood.
