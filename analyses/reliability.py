@@ -75,11 +75,18 @@ def draw(numbers: pd.DataFrame) -> Figure:
             fontsize=8,
         )
         axis.set_title(arm, fontsize=9)
-        axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[0, 0.5, 1])
+        axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        axis.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
     for axis in axes.flat[len(looks) :]:
         axis.set_visible(False)
-    figure.supxlabel("probability of the answer given (square, dashed: before training)")
-    figure.supylabel("share right")
+    for axis in axes.flat[len(looks) - columns : len(looks)]:
+        axis.tick_params(labelbottom=True)  # nothing is drawn below it
+    figure.supxlabel(
+        "probability of the answer given; squares, dashed: before training, circles: after\n"
+        "(bars: 95 % over answers; ECE: debiased)",
+        fontsize=9,
+    )
+    figure.supylabel("share right", fontsize=9)
     return figure
 
 

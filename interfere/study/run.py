@@ -178,13 +178,15 @@ def _outcomes(job: Job, table: pd.DataFrame, start: Model, tuned: Model) -> pd.D
         }
         table = pd.concat([table, pd.DataFrame(paraphrased)])
     held_out = job.split.held_out
+    table = table.assign(confidence=float("nan"))
     for step, model in ((0, start), (job.steps, tuned)):
         said = confidence(model, held_out)
-        rows = table["fact"].where((table["step"] == step) & (table["set"] == "held_out"))
-        sure = rows.map(dict(zip(held_out.ids, said.probability, strict=True)))
-        table["confidence"] = sure.fillna(table["confidence"]) if step else sure
-        # Of the last model alone.
-        table["response"] = rows.map(dict(zip(held_out.ids, said.responses, strict=True)))
+        asked = (table["step"] == step) & (table["set"] == "held_out")
+        sure = dict(zip(held_out.ids, said.probability, strict=True))
+        table.loc[asked, "confidence"] = table.loc[asked, "fact"].map(sure)
+        if model is tuned:
+            words = dict(zip(held_out.ids, said.responses, strict=True))
+            table["response"] = table["fact"].where(asked).map(words)
     return table.assign(epoch=table["step"] / job.steps_an_epoch)
 
 
