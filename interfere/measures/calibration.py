@@ -32,12 +32,14 @@ class Calibration:
     """Σ share · |confidence - accuracy| over bins, in [0, 1]. Biased upward: above 0 for a
     perfectly calibrated model, the more so the smaller the bins."""
     ece_debiased: float
-    """The same less its estimated bias; may fall below 0. NaN: a bin holds one fact."""
+    """The same less its estimated bias, which is about half of it where the true error is
+    near 0: the rest stays. May fall below 0. NaN: a bin holds one fact."""
     ece_low: float
     ece_high: float
     """95 % interval of the debiased one."""
     squared_debiased: float
-    """Debiased Σ share · (confidence - accuracy)²; may fall below 0."""
+    """Debiased Σ share · (confidence - accuracy)²: 0 on average for a calibrated model, so
+    it may fall below 0. NaN likewise."""
     overconfidence: Interval
     """Mean confidence less accuracy, in [-1, 1]."""
     brier: Interval

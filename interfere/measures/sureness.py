@@ -90,6 +90,7 @@ class ConfidentErrors:
     of_lost: float
     """Of the facts that were lost (right before, wrong after); NaN where none was."""
     of_lost_low: float
+    """NaN where a resample may hold none that was lost."""
     of_lost_high: float
     threshold: float
 

@@ -40,9 +40,15 @@ def generate(
     Raises:
         InputError: a fact without a question.
     """
-    config = _config(model, max_new_tokens)
-    said = _generate(model, facts, prefix, paraphrase, config, batch_tokens)
-    return [responses[0] for responses in said]
+    said = respond(
+        model,
+        facts,
+        prefix=prefix,
+        paraphrase=paraphrase,
+        max_new_tokens=max_new_tokens,
+        batch_tokens=batch_tokens,
+    )
+    return [response.text for response in said]
 
 
 @dataclass(frozen=True)

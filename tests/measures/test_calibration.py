@@ -63,8 +63,11 @@ def test_the_debiased_forms_are_the_papers_term_by_term():
 
 def test_debiasing_takes_off_what_a_calibrated_model_seems_to_miss():
     many = [calibration(*drawn(i), ANSWERS, resamples=10) for i in range(200)]
-    assert np.mean([c.ece for c in many]) > 0.04
-    assert abs(np.mean([c.ece_debiased for c in many])) < 0.025
+    plain, debiased = (
+        np.mean([getattr(c, n) for c in many]) for n in ("ece", "ece_debiased")
+    )
+    assert plain > 0.04
+    assert 0 < debiased < 0.65 * plain  # a normal's |gap| tells no more
     squares = [c.squared_debiased for c in many]
     assert np.mean(squares) == pytest.approx(0, abs=3 * np.std(squares) / np.sqrt(200))
     assert min(squares) < 0, "a clamped value would be biased upward"
@@ -73,12 +76,12 @@ def test_debiasing_takes_off_what_a_calibrated_model_seems_to_miss():
 def test_a_planted_miscalibration_is_found_and_covered():
     p = np.tile([0.9, 0.6], 200)
     covered = 0
-    for seed in range(200):
+    for seed in range(150):
         rng = np.random.default_rng(seed)
         y = rng.random(400) < np.tile([0.6, 0.5], 200)
         found = calibration(p, y, range(400), resamples=300, seed=seed)
         covered += found.ece_low <= 0.2 <= found.ece_high
-    assert covered / 200 == pytest.approx(0.95, abs=0.045)
+    assert covered / 150 == pytest.approx(0.95, abs=0.05)
 
 
 @settings(deadline=None, max_examples=20)
