@@ -70,8 +70,11 @@ def mean_interval(
     Args:
         values: one number a seed and fact, none missing.
         clusters: one label a fact (its answer): facts that move together.
-        level: nominal coverage. It holds from about 40 clusters of like size; with few
-            or very unequal ones intervals are widened (Student's t), yet may undercover.
+        level: nominal coverage. In simulations (95 %, clusters that share half of the
+            variance) it holds to 2 points from 40 clusters of like size, for normal values
+            and for shares of .1 and more. It undercovers for rare outcomes that few
+            clusters hold (a share of .02: 87 % with 40 clusters, 91 % with 100) and for
+            shares of .1 in very unequal clusters (92 %).
         resamples: how often clusters are drawn anew.
         seed: of the drawing.
 

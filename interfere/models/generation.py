@@ -1,6 +1,7 @@
 """What the model says by itself: greedy responses, and samples as SLiCK first took them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -39,9 +40,49 @@ def generate(
     Raises:
         InputError: a fact without a question.
     """
+    said = respond(
+        model,
+        facts,
+        prefix=prefix,
+        paraphrase=paraphrase,
+        max_new_tokens=max_new_tokens,
+        batch_tokens=batch_tokens,
+    )
+    return [response.text for response in said]
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a model says to a prompt by greedy generation."""
+
+    prompt: list[int]
+    """Token ids."""
+    answer: list[int]
+    """Token ids up to the line's end, with it; without one where it was cut."""
+    text: str
+    """As `generate` gives it."""
+
+
+def respond(
+    model: Model,
+    facts: FactSet,
+    *,
+    prefix: str = "",
+    paraphrase: bool = False,
+    max_new_tokens: int = 16,
+    batch_tokens: int = 2048,
+) -> list[Response]:
+    """As `generate`, with the tokens: what is said and how it was put."""
     config = _config(model, max_new_tokens)
-    said = _generate(model, facts, prefix, paraphrase, config, batch_tokens)
-    return [responses[0] for responses in said]
+    rows = _prompts(model, facts, prefix, paraphrase)
+    ends = line_ends(model.tokenizer)
+    found = []
+    for row, tokens in zip(rows, _continue(model, rows, config, batch_tokens), strict=True):
+        said = tokens[0].tolist()
+        stop = next((place for place, token in enumerate(said) if ends[token]), len(said))
+        (text,) = model.tokenizer.batch_decode([said], skip_special_tokens=True)
+        found.append(Response(row, said[: stop + 1], _cut(text)))
+    return found
 
 
 def sample(
@@ -110,11 +151,28 @@ def _generate(
     config: GenerationConfig,
     batch_tokens: int,
 ) -> list[list[str]]:
+    rows = _prompts(model, facts, prefix, paraphrase)
+    said: list[list[str]] = []
+    for tokens in _continue(model, rows, config, batch_tokens):
+        decoded = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        said.append([_cut(text) for text in decoded])
+    return said
+
+
+def _prompts(
+    model: Model, facts: FactSet, prefix: str, paraphrase: bool
+) -> list[list[int]]:
     texts = [prefix + prompt(fact, paraphrase=paraphrase) for fact in facts]
-    rows = encode_prompts(model.tokenizer, texts)
+    return encode_prompts(model.tokenizer, texts)
+
+
+def _continue(
+    model: Model, rows: list[list[int]], config: GenerationConfig, batch_tokens: int
+) -> list[Tensor]:
+    """New tokens by row, a line a sample, padded behind the end."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     copies = config.num_return_sequences or 1
-    said: list[list[str]] = [[] for _ in rows]
+    said: list[Tensor] = [torch.empty(0)] * len(rows)
     with evaluating(model.network), progress("generating", len(rows)) as advance:
         begin = 0
         while begin < len(order):
@@ -124,9 +182,8 @@ def _generate(
                 end += 1
             batch = order[begin:end]
             tokens = _run(model, [rows[i] for i in batch], config)
-            decoded = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
             for place, i in enumerate(batch):
-                said[i] = [_cut(t) for t in decoded[place * copies : (place + 1) * copies]]
+                said[i] = tokens[place * copies : (place + 1) * copies].cpu()
             advance(len(batch))
             begin = end
     return said

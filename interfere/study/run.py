@@ -16,7 +16,7 @@ from interfere.facts.fact import FactSet
 from interfere.knowledge.splits import Split
 from interfere.measures.comparison import compare
 from interfere.models.answering import ask
-from interfere.models.generation import generate
+from interfere.models.confidence import confidence
 from interfere.models.load import load_model
 from interfere.models.model import Model
 from interfere.models.ranking import answer_ranks
@@ -151,7 +151,7 @@ def _execute(job: Job, folder: Path) -> None:
         bf16=options.bf16,
         callbacks=[evaluation, at],
     )
-    _outcomes(job, evaluation.table, tuned).to_parquet(
+    _outcomes(job, evaluation.table, start, tuned).to_parquet(
         folder / "facts.parquet", index=False
     )
     _ranks(job, start, tuned).to_parquet(folder / "ranks.parquet", index=False)
@@ -164,8 +164,11 @@ def _execute(job: Job, folder: Path) -> None:
     pd.concat(drifts).to_parquet(folder / "drift.parquet", index=False)
 
 
-def _outcomes(job: Job, table: pd.DataFrame, tuned: Model) -> pd.DataFrame:
-    """What was asked during training, and at the end responses and a paraphrase."""
+def _outcomes(job: Job, table: pd.DataFrame, start: Model, tuned: Model) -> pd.DataFrame:
+    """What was asked during training, and at the end responses and a paraphrase.
+
+    `confidence`: the probability of what was said to the held-out facts, at start and end.
+    """
     if len(job.split.unknown):
         asked = ask(tuned, job.split.unknown, paraphrase=True, sampling=False)
         paraphrased = {
@@ -177,11 +180,16 @@ def _outcomes(job: Job, table: pd.DataFrame, tuned: Model) -> pd.DataFrame:
             "logprob": asked.logprob,
         }
         table = pd.concat([table, pd.DataFrame(paraphrased)])
-    said = dict(
-        zip(job.split.held_out.ids, generate(tuned, job.split.held_out), strict=True)
-    )
-    final = (table["step"] == job.steps) & (table["set"] == "held_out")
-    table["response"] = table["fact"].where(final).map(said)
+    held_out = job.split.held_out
+    table = table.assign(confidence=float("nan"))
+    for step, model in ((0, start), (job.steps, tuned)):
+        said = confidence(model, held_out)
+        asked = (table["step"] == step) & (table["set"] == "held_out")
+        sure = dict(zip(held_out.ids, said.probability, strict=True))
+        table.loc[asked, "confidence"] = table.loc[asked, "fact"].map(sure)
+        if model is tuned:
+            words = dict(zip(held_out.ids, said.responses, strict=True))
+            table["response"] = table["fact"].where(asked).map(words)
     return table.assign(epoch=table["step"] / job.steps_an_epoch)
 
 

@@ -96,6 +96,33 @@ def test_forgetting_nothing_counts_as_reached():
     assert paper["value"] == 0
 
 
+def test_reliability_compares_the_first_and_the_last_step():
+    share = np.linspace(0.05, 0.95, 400)
+    facts = pd.concat(
+        [
+            rows(
+                arm="SFT", seed=0, step=step, set="held_out", confidence=sure,
+                right=np.random.default_rng(0).random(400) < share,
+                answer=[f"a{i % 50}" for i in range(400)],
+            )
+            for step, sure in ((0, share), (5, np.nan), (9, np.sqrt(share)))
+        ]
+    )  # fmt: skip
+    found = script("reliability").tabulate(facts)
+    ece = found.groupby("when", sort=False)["ece_debiased"].first()
+    assert list(ece.index) == ["before", "after"]
+    assert ece["before"] < 0.05
+    assert ece["after"] > 0.12
+    bins = found[found["when"] == "after"]
+    assert bins["facts"].sum() == 400
+    assert (bins["accuracy"] < bins["confidence"]).mean() > 0.8
+
+
+def test_reliability_names_what_is_missing():
+    with pytest.raises(InputError, match="holds no confidence of its answers; run it"):
+        script("reliability").tabulate(rows(arm="SFT", step=[0], set="held_out"))
+
+
 def test_scripts_never_import_each_other():
     names = {path.stem for path in scripts()}
     for path in scripts():

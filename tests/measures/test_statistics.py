@@ -227,3 +227,16 @@ def test_bad_values_are_refused():
         InputError, match=r"same seeds and facts, got \(1, 3\) and \(2, 3\)"
     ):
         difference_interval(np.zeros((1, 3)), np.zeros((2, 3)), list("abc"))
+
+
+@pytest.mark.slow
+def test_intervals_cover_at_their_rate_with_forty_answers():
+    """Right or wrong answers whose chance is each cluster's own; 95 % within 2 points."""
+    covered = 0
+    for seed in range(2000):
+        rng = np.random.default_rng(seed)
+        chance = rng.beta(2, 2, size=40)[CLUSTERS]
+        right = (rng.random((2, len(CLUSTERS))) < chance).astype(float)
+        found = mean_interval(right, CLUSTERS, resamples=300, seed=seed)
+        covered += found.low <= 0.5 <= found.high
+    assert covered / 2000 == pytest.approx(0.95, abs=0.02)

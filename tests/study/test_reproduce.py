@@ -85,6 +85,8 @@ def test_facts_say_what_was_asked_when(folder):
     assert held.groupby("step")["fact"].nunique().tolist() == [90, 90, 90]
     final = held[held["step"] == held["step"].max()]
     assert final["response"].str.len().gt(0).all()
+    assert held.groupby("step")["confidence"].count().tolist() == [90, 0, 90]
+    assert held["confidence"].dropna().between(0, 1).all()
 
 
 def test_every_arm_starts_from_one_checkpoint(folder):

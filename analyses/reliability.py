@@ -1,0 +1,123 @@
+"""Is the model right as often as it is sure? Held-out answers before and after training."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from interfere.errors import InputError
+from interfere.measures.calibration import calibration
+from interfere.plotting import style
+
+BINS = 8
+"""At most, of as many answers each."""
+
+
+def tabulate(facts: pd.DataFrame) -> pd.DataFrame:
+    """A row an arm, time and bin; seeds pooled, intervals over answers."""
+    if "confidence" not in facts or facts["confidence"].isna().all():
+        raise InputError("the study holds no confidence of its answers; run it again")
+    held = facts[(facts["set"] == "held_out") & facts["confidence"].notna()]
+    tables = []
+    for arm, rows in held.groupby("arm", sort=False):
+        ends = {"before": rows["step"].min(), "after": rows["step"].max()}
+        for when, step in ends.items():
+            own = rows[rows["step"] == step]
+            found = calibration(
+                own["confidence"].to_numpy(float),
+                own["right"].to_numpy(bool),
+                own["answer"],
+                bins=BINS,
+                resamples=2000,
+            )
+            tables.append(
+                found.bins.assign(
+                    arm=arm,
+                    when=when,
+                    ece_debiased=found.ece_debiased,
+                    ece_low=found.ece_low,
+                    ece_high=found.ece_high,
+                )
+            )
+    return pd.concat(tables, ignore_index=True)
+
+
+def draw(numbers: pd.DataFrame) -> Figure:
+    """A panel an arm; on the dotted line a model is right as often as it is sure."""
+    looks = style.looks(numbers["arm"])
+    columns = min(4, len(looks))
+    height = -(-len(looks) // columns)
+    figure, axes = plt.subplots(
+        height,
+        columns,
+        figsize=(2.5 * columns + 0.6, 2.7 * height + 0.7),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, (arm, look) in zip(axes.flat, looks.items(), strict=False):
+        panel = numbers[numbers["arm"] == arm]
+        axis.plot([0, 1], [0, 1], ":", color="0.5", linewidth=1)
+        _curve(axis, panel[panel["when"] == "before"], "before", "0.45", "s", "--")
+        _curve(axis, panel[panel["when"] == "after"], "after", look["color"], "o", "-")
+        errors = panel.groupby("when")["ece_debiased"].first()
+        axis.text(
+            0.98,
+            0.03,
+            f"ECE {errors['before']:.3f} → {errors['after']:.3f}",
+            transform=axis.transAxes,
+            ha="right",
+            fontsize=8,
+        )
+        axis.set_title(arm, fontsize=9)
+        axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        axis.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+    for axis in axes.flat[len(looks) :]:
+        axis.set_visible(False)
+    for axis in axes.flat[len(looks) - columns : len(looks)]:
+        axis.tick_params(labelbottom=True)  # nothing is drawn below it
+    figure.supxlabel(
+        "probability of the answer given; squares, dashed: before training, circles: after\n"
+        "(bars: 95 % over answers; ECE: debiased)",
+        fontsize=9,
+    )
+    figure.supylabel("share right", fontsize=9)
+    return figure
+
+
+def _curve(
+    axis: Axes, bins: pd.DataFrame, label: str, colour: str, marker: str, line: str
+) -> None:
+    bins = bins.sort_values("confidence")
+    axis.plot(
+        bins["confidence"],
+        bins["accuracy"],
+        marker=marker,
+        linestyle=line,
+        color=colour,
+        markersize=3.5,
+        linewidth=1.2,
+        label=label,
+    )
+    axis.vlines(
+        bins["confidence"],
+        np.clip(bins["accuracy_low"], 0, 1),
+        np.clip(bins["accuracy_high"], 0, 1),
+        color=colour,
+        linewidth=0.9,
+    )
+
+
+def main(study: Path, out: Path) -> None:
+    """Draw from a study's results folder into `out`."""
+    numbers = tabulate(pd.read_parquet(study / "facts.parquet"))
+    style.save(draw(numbers), numbers, out / Path(__file__).stem)
+
+
+if __name__ == "__main__":
+    typer.run(main)
