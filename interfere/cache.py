@@ -56,12 +56,23 @@ def whole_file(target: Path) -> Iterator[Path]:
         draft = Path(name)
         yield draft
         os.chmod(draft, 0o644)
+        _to_disk(draft)
         os.replace(draft, target)
+        _to_disk(target.parent)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         if draft is not None:
             draft.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Make a file's bytes, or a folder's names, outlive the machine."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -31,6 +31,8 @@ class Activations:
     """Stored as uint16, since HDF5 has no such type."""
     offset: int | None
     """Byte where they begin; None in a packed file, whose bytes are compressed."""
+    state: tuple[int, int, int]
+    """The file's inode, size and time of change when it was opened."""
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -80,6 +82,7 @@ class Activations:
     def _whole(self) -> np.ndarray:
         if self.offset is None:
             return self._rows(slice(None))
+        self._check()
         count = int(np.prod(self.shape))
         found = np.fromfile(self.path, self.stored, count, offset=self.offset)
         if len(found) != count:
@@ -89,9 +92,7 @@ class Activations:
     def _rows(self, rows: Rows) -> np.ndarray:
         if self.offset is None:
             return self._unpacked(rows)
-        # Beyond the file's end a mapped read would end the process.
-        if self.path.stat().st_size < self.offset + self._bytes:
-            raise self._cut_off()
+        self._check()
         mapped = np.memmap(self.path, self.stored, "r", self.offset, self.shape)
         found = np.asarray(mapped)[rows]
         # A view would keep the file mapped, and die with it should it be cut off.
@@ -99,13 +100,28 @@ class Activations:
 
     def _unpacked(self, rows: Rows) -> np.ndarray:
         """HDF5 reads ascending rows, each once."""
-        with h5py.File(self.path, "r", locking=False) as file:
-            packed = file[self.name]
-            if isinstance(rows, int | np.integer | slice):
-                return np.asarray(packed[rows])
-            wanted = np.arange(len(self))[rows]
-            distinct, back = np.unique(wanted, return_inverse=True)
-            return np.asarray(packed[distinct])[back]
+        self._check()
+        wanted = np.arange(len(self))[rows]
+        distinct, back = np.unique(wanted, return_inverse=True)
+        try:
+            with h5py.File(self.path, "r", locking=False) as file:
+                found = np.asarray(file[self.name][distinct])
+        except OSError as error:
+            why = " ".join(str(error).split())
+            raise InputError(
+                f"cannot read {self.path}: {why}; restore it or record it anew"
+            ) from error
+        return found[back.reshape(np.shape(wanted))]
+
+    def _check(self) -> None:
+        """Refuse a file that is not the one that was opened."""
+        now = file_state(self.path)
+        if now == self.state:
+            return
+        # Beyond the file's end a mapped read would end the process.
+        if self.offset is not None and now[1] < self.offset + self._bytes:
+            raise self._cut_off()
+        raise InputError(f"{self.path} has changed since it was opened; open it again")
 
     @property
     def _bytes(self) -> int:
@@ -117,7 +133,22 @@ class Activations:
         )
 
 
-def activations(path: Path, dataset: h5py.Dataset, *, bfloat16: bool) -> Activations:
+def file_state(path: Path) -> tuple[int, int, int]:
+    """Inode, size and time of change: other where a file was replaced or written to.
+
+    Raises:
+        InputError: there is no such file any more.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def activations(
+    path: Path, dataset: h5py.Dataset, state: tuple[int, int, int], *, bfloat16: bool
+) -> Activations:
     """What a dataset of an open file holds."""
     return Activations(
         path,
@@ -126,6 +157,7 @@ def activations(path: Path, dataset: h5py.Dataset, *, bfloat16: bool) -> Activat
         dataset.dtype,
         bfloat16,
         dataset.id.get_offset() if dataset.chunks is None else None,
+        state,
     )
 
 

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from interfere.activations.layout import Layout
 from interfere.activations.offload import Arrived, Offload
+from interfere.errors import InputError
 from interfere.models import hooks as hooking
 from interfere.models.head import body, unembed
 from interfere.models.model import Model
@@ -47,6 +48,10 @@ class Gathering:
     @torch.inference_mode()
     def run(self, advance: Advance) -> dict[str, np.ndarray]:
         """The chunk's rows of every dataset."""
+        with torch.autocast(self._model.device.type, enabled=False):
+            return self._run(advance)
+
+    def _run(self, advance: Advance) -> dict[str, np.ndarray]:
         inner = body(self._model.network)
         self._prefix = self._run_beginning()
         before: list[int] = []
@@ -160,11 +165,21 @@ class Gathering:
             return
         own = np.array(rows) - self._rows.start
         for name, kept in self._kept.items():
+            finite = torch.isfinite(found[name]).flatten(1).all(1)
+            if not finite.all():
+                self._refuse(name, rows[int(finite.long().argmin())])
             kept[own] = found[name].to(kept.dtype)
         if self._layout.scores:
             fact, *_ = self._answers(rows)
             self._logprob[own] = np.bincount(fact, found[LOGPROB].double().numpy())
             self._right[own] = np.bincount(fact, ~found[FOLLOWS].numpy()) == 0
+
+    def _refuse(self, name: str, row: int) -> None:
+        fact = self._plan.facts[row]
+        raise InputError(
+            f"{self._model.name}: {name} is NaN or infinite on row {row} ({fact.subject!r}); "
+            f"its weights are damaged, or {self._layout.dtype} is too narrow for it"
+        )
 
     def _predict(self, hidden: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         logprobs, greedy = [], []

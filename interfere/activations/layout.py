@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from interfere.activations.plan import Plan
+from interfere.errors import InputError
 
 FORMAT = "interfere activations"
 VERSION = 2
@@ -25,10 +26,22 @@ STORED: dict[str, type[np.generic]] = {
 
 FACT_FIELDS = ("id", "subject", "relation", "answer")
 
-IDENTITY = ("weights", "tokenizer", "facts", "hooks", "positions", "dtype", "batch_plan")
+IDENTITY = (
+    "weights",
+    "tokenizer",
+    "facts",
+    "hooks",
+    "positions",
+    "dtype",
+    "attention",
+    "batch_plan",
+)
 """Attributes that must agree for two files to be one recording."""
 
-MACHINE = ("libraries", "threads", "device")
+LATER = ("attention", "precision")
+"""Attributes that older files lack; there they are not compared."""
+
+MACHINE = ("libraries", "threads", "device", "precision")
 """Attributes that move last bits: parts of one file must agree on them."""
 
 
@@ -72,7 +85,8 @@ class Layout:
             int(np.prod(shape)) * np.dtype(kind).itemsize
             for shape, kind in self.datasets.values()
         )
-        return filled + sum(np.asarray(v).nbytes for v in self.static().values()) + 65536
+        known = sum(np.asarray(v).nbytes for v in self.static().values())
+        return filled + known + 65536 + 2048 * len(self.datasets)
 
     def static(self) -> dict[str, Any]:
         """Datasets that are written before the first activation."""
@@ -88,8 +102,20 @@ class Layout:
 
 
 def texts(values: Iterable[str]) -> np.ndarray:
-    """Bytes of equal length: HDF5's variable strings lie in a heap that a kill can tear."""
-    return np.array([value.encode() for value in values], dtype=np.bytes_)
+    """Bytes of equal length: HDF5's variable strings lie in a heap that a kill can tear.
+
+    Raises:
+        InputError: a text that would not come back as it is.
+    """
+    found = []
+    for value in values:
+        try:
+            found.append(value.encode())
+        except UnicodeEncodeError as error:
+            raise InputError(f"{value!r} is no text that UTF-8 can hold") from error
+        if value.endswith("\0"):
+            raise InputError(f"{value!r} ends in a zero byte, which HDF5 would drop")
+    return np.array(found, dtype=np.bytes_)
 
 
 def libraries() -> str:
@@ -143,7 +169,7 @@ def differences(
         found.append(f"scores are {'not ' * layout.scores}kept there")
     for name in names:
         here, there = layout.attributes[name], attributes.get(name)
-        if here == there:
+        if here == there or (there is None and name in LATER):
             continue
         if name in ("hooks", "positions"):
             unlike = sorted({*json.loads(here)} ^ {*json.loads(there or "[]")})

@@ -14,6 +14,7 @@ from interfere.activations.layout import VERSION
 from interfere.activations.plan import chunk_facts
 from interfere.activations.recording import Recording, header, open_recording, reading
 from interfere.activations.seal import Seal
+from interfere.activations.store import write_all
 from interfere.activations.verifying import SCORES, inspect_chunks
 from interfere.errors import InputError
 
@@ -41,12 +42,14 @@ def join(out: str | Path, parts: Sequence[str | Path]) -> Recording:
     for path, other in zip(paths, seals, strict=True):
         if other != seals[0]:
             raise InputError(
-                f"{path} is part of another recording than {paths[0]}: weights, facts, "
-                "hooks, batches or machine settings differ; record all parts alike"
+                f"{path} is part of another recording than {paths[0]}: "
+                f"{_unlike(paths[0], path)}; record all parts alike"
             )
     holders = _holders(paths)
     with cache.whole_file(out) as draft:
         _assemble(draft, paths, seals[0], holders)
+        if not inspect_chunks(draft).whole:
+            raise InputError(f"{out} could not be written whole; make room and join again")
     return open_recording(out)
 
 
@@ -56,7 +59,22 @@ def _sealed(path: Path) -> Seal:
     found = seal.check(path, VERSION)
     if found is None:
         raise InputError(f"{path} is of an older format and can't be joined")
+    with reading(path) as file:
+        if file["chunks/done"].id.get_offset() is None or any(
+            file[f"{hook}/{position}"].chunks
+            for hook in json.loads(file.attrs["hooks"])
+            for position in json.loads(file.attrs["positions"])
+        ):
+            raise InputError(f"{path} is packed; join the parts as they were recorded")
     return found
+
+
+def _unlike(path: Path, other: Path) -> str:
+    """What the two files say differently of themselves."""
+    here, there = header(path)[0], header(other)[0]
+    names = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
+    shown = [name for name in names if name != "static_checksum"] or ["prompts or tokens"]
+    return f"{', '.join(shown)} {'differ' if len(shown) > 1 else 'differs'}"
 
 
 def _holders(paths: list[Path]) -> list[Path]:
@@ -82,7 +100,7 @@ def _holders(paths: list[Path]) -> list[Path]:
 
 def _whose(paths: list[Path], missing: list[int]) -> str:
     """Which process should have recorded the missing chunks, as the parts' names tell it."""
-    named = [re.search(r"\.part(\d+)of(\d+)\.", path.name) for path in paths]
+    named = [re.search(r"\.part(\d+)of(\d+)(?:\.|$)", path.name) for path in paths]
     counts = {int(match[2]) for match in named if match}
     if len(counts) != 1 or None in named:
         return ""
@@ -134,5 +152,5 @@ def _copy(source: int, target: int, offset: int, count: int) -> None:
         piece = os.pread(source, min(count, 1 << 24), offset)
         if not piece:
             raise InputError("a part ends before its last chunk; record it anew")
-        os.pwrite(target, piece, offset)
+        write_all(target, piece, offset)
         offset, count = offset + len(piece), count - len(piece)

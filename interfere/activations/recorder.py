@@ -19,6 +19,7 @@ from interfere.activations.recording import Recording, open_recording
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.models import hooks as hooking
+from interfere.models.alone import alone
 from interfere.models.evaluating import evaluating
 from interfere.models.hook_check import check_hooks
 from interfere.models.model import Model
@@ -83,9 +84,9 @@ def record(
         chunk_facts=chunk_facts,
         batch_facts=batch_facts,
     )
-    if finished := store.find(path, layout, resume=resume):
+    if finished := store.find(path, layout, resume=True):
         return finished
-    with store.writing(path, layout) as writer:
+    with store.writing(path, layout, resume=resume) as writer:
         _fill(model, layout, writer, writer.todo)
         writer.complete()
     return open_recording(path)
@@ -113,8 +114,10 @@ def record_part(
         raise InputError(f"rank must be from 0 to {ranks - 1}, got {rank}")
     path = part_path(Path(file), rank, ranks)
     layout = _layout(model, facts, **options)
-    store.find(path, layout, resume=resume)
-    with store.writing(path, layout) as writer:
+    store.find(path, layout, resume=True)
+    if path.exists() and not any(c % ranks == rank for c in store.unfinished(path)):
+        return path
+    with store.writing(path, layout, resume=resume) as writer:
         own = [chunk for chunk in writer.todo if chunk % ranks == rank]
         _fill(model, layout, writer, own)
     return path
@@ -125,6 +128,7 @@ def _fill(model: Model, layout: Layout, writer: store.Writer, chunks: list[int])
     plan = layout.plan
     left = sum(len(plan.chunks[chunk]) for chunk in chunks)
     with (
+        alone(model.network),
         evaluating(model.network),
         progress("recording", left) as advance,
         ThreadPoolExecutor(1) as writing,
@@ -165,12 +169,14 @@ def _layout(
         raise InputError(
             f"{model.name} computes in {dtype}; load it in {', '.join(STORED)}"
         )
-    longest = max(range(len(plan.tokens)), key=lambda row: len(plan.tokens[row]))
+    if model.device.type == "meta":
+        raise InputError(f"{model.name} has no weights: it lies on the device 'meta'")
+    longest = int(np.argmax(plan.upto))
     limit = getattr(network.config, "max_position_embeddings", None)
-    if limit is not None and len(plan.tokens[longest]) > limit:
+    if limit is not None and plan.upto[longest] > limit:
         raise InputError(
             f"{plan.facts.source}: row {longest} ({plan.facts[longest].subject!r}) takes "
-            f"{len(plan.tokens[longest])} tokens, {model.name} reads {limit}; leave it out"
+            f"{plan.upto[longest]} tokens, {model.name} reads {limit}; leave it out"
         )
     check_hooks(model)
     shapes = {name: hooking.shape(network, name) for name in names}
@@ -188,9 +194,16 @@ def _layout(
         dtype=dtype,
         batch_plan=plan.rule,
         threads=torch.get_num_threads(),
-        device=model.device.type,
+        device=_device(model.device),
+        attention=str(network.config._attn_implementation),
+        precision=torch.get_float32_matmul_precision(),
         hooks=json.dumps(names),
         positions=json.dumps(list(plan.positions)),
         static_checksum=contents.static_checksum(layout),
     )
     return layout
+
+
+def _device(device: torch.device) -> str:
+    """What makes last bits: a GPU's name, else the kind of device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from interfere.activations import seal
-from interfere.activations.activations import Activations, activations
+from interfere.activations.activations import Activations, activations, file_state
 from interfere.activations.layout import FACT_FIELDS, FORMAT, VERSION, checksum
 from interfere.errors import InputError
 from interfere.models.hooks import canonical, unknown
@@ -33,6 +33,8 @@ class Recording:
     positions: list[str]
     attributes: dict[str, Any]
     """The file's: format, version, model, weights, tokenizer, facts, libraries, dtype, …"""
+    state: tuple[int, int, int]
+    """The file's inode, size and time of change when it was opened."""
 
     def __getitem__(self, key: tuple[str, str]) -> Activations:
         """Activations at (hook, position), not read until rows are asked for.
@@ -47,13 +49,10 @@ class Recording:
             raise unknown("hook", key[0], self.hooks)
         if position not in self.positions:
             raise unknown("position", position, self.positions)
-        try:
-            state = self.path.stat()
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror}") from error
-        version = state.st_ino, state.st_size, state.st_mtime_ns
+        if file_state(self.path) != self.state:
+            raise InputError(f"{self.path} has changed since it was opened; open it again")
         bfloat16 = self.attributes["dtype"] == "bfloat16"
-        return _located(self.path, version, f"{hook}/{position}", bfloat16)
+        return _located(self.path, self.state, f"{hook}/{position}", bfloat16)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -105,11 +104,11 @@ class Recording:
 
 @lru_cache(maxsize=4096)
 def _located(
-    path: Path, version: tuple[int, int, int], name: str, bfloat16: bool
+    path: Path, state: tuple[int, int, int], name: str, bfloat16: bool
 ) -> Activations:
-    """Where a dataset lies in a file, looked up again when the file has changed."""
+    """Where a dataset lies in a file, looked up once."""
     with reading(path) as file:
-        return activations(path, file[name], bfloat16=bfloat16)
+        return activations(path, file[name], state, bfloat16=bfloat16)
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -119,7 +118,8 @@ def open_recording(path: str | Path) -> Recording:
         InputError: no such file, not a recording, one of a newer version, an unfinished
             or a damaged one.
     """
-    path = Path(path)
+    path = Path(path).absolute()
+    state = file_state(path) if path.is_file() else (0, 0, 0)
     attributes, finished, _ = header(path)
     if not finished:
         with reading(path) as file:
@@ -141,6 +141,7 @@ def open_recording(path: str | Path) -> Recording:
         hooks=json.loads(attributes["hooks"]),
         positions=json.loads(attributes["positions"]),
         attributes=attributes,
+        state=state,
     )
 
 
@@ -157,6 +158,11 @@ def header(path: Path) -> tuple[dict[str, Any], bool, list[str]]:
         attributes = {name: _plain(value) for name, value in file.attrs.items()}
         if attributes.get("format") != FORMAT:
             raise InputError(f"{path} is not a recording: its format is not {FORMAT!r}")
+        needed = {"version", "complete", "hooks", "positions", "batch_plan", "dtype"}
+        if missing := sorted(needed - set(attributes)):
+            raise InputError(f"{path} lacks the attribute {missing[0]!r}; record it anew")
+        if not isinstance(attributes["version"], int):
+            raise InputError(f"{path}: its version is {attributes['version']!r}, no number")
         if sealed is None and attributes["version"] == VERSION:
             raise InputError(f"{path} has lost its seal; restore it or record it anew")
         if attributes["version"] > VERSION:

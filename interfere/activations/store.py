@@ -51,6 +51,8 @@ class Writer:
             parts.append(np.ascontiguousarray(values[name], dtype=kind))
             self._put(name, self._layout.plan.chunks[chunk].start, parts[-1])
         self._put("chunks/checksum", chunk, np.array([contents.checksum(parts)], np.uint32))
+        with _one_line(self._path, KEPT):
+            os.fdatasync(self._handle)  # the bit must not reach the disk before the bytes
         self._put("chunks/done", chunk, np.ones(1, np.uint8))
 
     def complete(self) -> None:
@@ -65,11 +67,8 @@ class Writer:
 
     def _put(self, name: str, row: int, values: np.ndarray) -> None:
         offset = self._offsets[name] + row * values[0].nbytes
-        left = values.reshape(-1).view(np.uint8).data
         with _one_line(self._path, KEPT):
-            while left:
-                written = os.pwrite(self._handle, left, offset)
-                left, offset = left[written:], offset + written
+            write_all(self._handle, values.reshape(-1).view(np.uint8).data, offset)
 
     def _whole(self, file: h5py.File, chunk: int) -> bool:
         rows = self._layout.plan.chunks[chunk]
@@ -77,17 +76,31 @@ class Writer:
         return contents.checksum(parts) == int(file["chunks/checksum"][chunk])
 
 
+def write_all(handle: int, data: memoryview | bytes, offset: int) -> None:
+    """Write all bytes; one call may write fewer, as on a disk that is nearly full.
+
+    Raises:
+        OSError: the disk is full or can't be written.
+    """
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(handle, left, offset)
+        left, offset = left[written:], offset + written
+
+
 @contextmanager
-def writing(path: Path, layout: Layout) -> Iterator[Writer]:
+def writing(path: Path, layout: Layout, *, resume: bool) -> Iterator[Writer]:
     """Open a file to fill, made first if it isn't there.
 
     It is laid out beside its place and moved there, so that a file at `path` is always
     one that can be read or gone on with.
 
     Raises:
-        InputError: the disk is full or can't be written, or another process writes.
+        InputError: the disk is full or can't be written, another process writes, or what
+            is there can't be gone on with, as in `find`.
     """
     with only_writer(path):
+        find(path, layout, resume=resume)  # what another writer may have left meanwhile
         if not path.exists():
             _refuse_if_too_large(path, layout)
             with (
@@ -112,6 +125,8 @@ def find(path: Path, layout: Layout, *, resume: bool) -> Recording | None:
     Raises:
         InputError: what is there is something else, or unfinished and not to be resumed.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file")
     if not path.exists():
         return None
     attributes, finished, prompts = header(path)
@@ -137,6 +152,12 @@ def find(path: Path, layout: Layout, *, resume: bool) -> Recording | None:
             "(--resume) or delete it"
         )
     return None
+
+
+def unfinished(path: Path) -> list[int]:
+    """Chunks of a file that were never written to the end."""
+    with reading(path) as file:
+        return [int(chunk) for chunk in np.flatnonzero(file["chunks/done"][...] == 0)]
 
 
 def _refuse_if_too_large(path: Path, layout: Layout) -> None:

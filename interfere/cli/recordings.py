@@ -28,6 +28,10 @@ def record(
     scores: Annotated[
         bool, typer.Option(help="keep the canonical answer's score; without is faster")
     ] = True,
+    device: Annotated[
+        str | None, typer.Option(help="as torch names it; left out: a GPU if there is one")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with an unfinished file")
     ] = False,
@@ -36,18 +40,26 @@ def record(
     quiet()
     import os
 
+    import torch
+
     from interfere.activations.recorder import record as record_to
     from interfere.activations.recorder import record_part
     from interfere.models.load import load_model
 
-    loaded, asked = load_model(model), read_facts(facts, relation, limit, column)
+    rank = int(os.environ.get("RANK") or 0)
+    ranks = int(os.environ.get("WORLD_SIZE") or 1)
+    if ranks > 1 and device is None and torch.cuda.is_available():
+        device = f"cuda:{os.environ.get('LOCAL_RANK') or rank}"
+    loaded, asked = (
+        load_model(model, device=device, dtype=dtype),
+        read_facts(facts, relation, limit, column),
+    )
     kept: dict[str, Any] = {
         "hooks": hooks or "blocks.*.hook_out",
         "positions": positions or ("subject_last", "prompt_last", "answer_first"),
         "scores": scores,
         "resume": resume,
     }
-    rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if ranks > 1:
         typer.echo(record_part(loaded, asked, file, rank=rank, ranks=ranks, **kept))
         return

@@ -84,5 +84,7 @@ def subject_spans(
         inside = [
             i for i, (left, right) in enumerate(offsets) if left < end and right > begin
         ]
+        if not inside:
+            raise InputError(f"the subject {subject!r} tokenises to nothing in {text!r}")
         found.append((inside[0] + shift, inside[-1] + shift))
     return np.array(found, np.int64)

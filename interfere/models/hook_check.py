@@ -8,7 +8,6 @@ from importlib import metadata
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from interfere import cache
 from interfere.errors import InputError
@@ -28,7 +27,10 @@ TOLERANCE = 1e-3
 """Of the norm of the difference to the norm of what the bridge gives; eager attention,
 which it forces, differs from PyTorch's own by a tenth of that."""
 
-_CHECKED: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
+SHOW_WEIGHTS = ("sdpa", "eager")
+"""Implementations of attention that show their weights and run anywhere."""
+
+_CHECKED: weakref.WeakKeyDictionary[PreTrainedModel, str] = weakref.WeakKeyDictionary()
 
 
 def check_hooks(model: Model) -> None:
@@ -42,17 +44,18 @@ def check_hooks(model: Model) -> None:
         InputError: an architecture that is not supported, that the bridge can't wrap, or on
             which a hook differs from the bridge; the hook is named.
     """
-    if model.network in _CHECKED:
+    identity, kind = _identity(model.network), type(model.network).__name__
+    if _CHECKED.get(model.network) == identity:
         return
-    kind = type(model.network).__name__
-    file = cache.home() / "checks" / f"{_identity(model.network)}.json"
+    file = cache.home() / "checks" / f"{identity}.json"
     if not file.exists():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            _compare(Model(model.name, _trial(model.network), model.tokenizer), kind)
+            with torch.autocast("cpu", enabled=False):
+                _compare(Model(model.name, _trial(model.network), model.tokenizer), kind)
         with cache.whole_file(file) as draft:
             draft.write_text(json.dumps({"architecture": kind}))
-    _CHECKED.add(model.network)
+    _CHECKED[model.network] = identity
 
 
 def _identity(network: PreTrainedModel) -> str:
@@ -60,14 +63,21 @@ def _identity(network: PreTrainedModel) -> str:
     config = network.config.to_diff_dict()
     for of_one_file in ("_name_or_path", "transformers_version", "dtype"):
         config.pop(of_one_file, None)
-    versions = {
-        name: metadata.version(name) for name in ("transformers", "transformer-lens")
-    }
-    places = asdict(architecture(network))
+    libraries = ("torch", "transformers", "transformer-lens")
+    versions = {name: metadata.version(name) for name in libraries}
+    kind = f"{type(network).__module__}.{type(network).__qualname__}"
+    places = asdict(architecture(network)) | {"class": kind, "hooks": _names(network)}
     attention = network.config._attn_implementation
     return cache.digest(
         json.loads(json.dumps([versions, places, attention, config], default=str))
     )
+
+
+def _names(network: PreTrainedModel) -> list[str]:
+    """What is held to the bridge: attention's weights only where it shows them."""
+    shown = network.config._attn_implementation in SHOW_WEIGHTS
+    names = hooks.hook_names(network)
+    return [name for name in names if shown or not name.endswith(hooks.MASS)]
 
 
 def _trial(network: PreTrainedModel) -> PreTrainedModel:
@@ -77,8 +87,9 @@ def _trial(network: PreTrainedModel) -> PreTrainedModel:
     if kinds := settings.get("layer_types"):
         settings["layer_types"] = kinds[:count]
     config = type(network.config).from_dict(settings)
-    config._attn_implementation = network.config._attn_implementation
-    twin = AutoModelForCausalLM.from_config(config)
+    attention = network.config._attn_implementation
+    config._attn_implementation = attention if attention in SHOW_WEIGHTS else "sdpa"
+    twin = type(network)(config).float()
     for value in twin.parameters():
         if value.ndim == 1:
             # Norms start at one and biases at zero: a hook set beside them would not show.
@@ -88,7 +99,7 @@ def _trial(network: PreTrainedModel) -> PreTrainedModel:
 
 @torch.inference_mode()
 def _compare(trial: Model, architecture: str) -> None:
-    names = hooks.hook_names(trial.network)
+    names = _names(trial.network)
     try:
         bridge = trial.hooked()
     except Exception as error:  # whatever the bridge raises, it means the same here

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
+from threading import get_ident
 from typing import Any
 
 from jaxtyping import Bool
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from interfere.errors import InputError
+from interfere.models.alone import alone
 from interfere.models.architectures import architecture
 from interfere.models.subject_mass import See, watching_mass
 
@@ -110,13 +112,19 @@ def watching(
         InputError: `attn.hook_subject_mass` where attention shows no weights.
     """
     masses = {_attention(network, name): name for name in names if name.endswith(MASS)}
-    with ExitStack() as hooks:
+    owner = get_ident()
+
+    def see_own(name: str, activation: Tensor) -> None:
+        if get_ident() == owner:  # another thread may run the network meanwhile
+            see(name, activation)
+
+    with alone(network), ExitStack() as hooks:
         for name in names:
             if name not in masses.values():
-                hooks.enter_context(_hook(network, name, see))
+                hooks.enter_context(_hook(network, name, see_own))
         if masses:
             assert subject is not None, "the mass on the subject needs to know its tokens"
-            hooks.enter_context(watching_mass(network, masses, subject, see))
+            hooks.enter_context(watching_mass(network, masses, subject, see_own))
         yield
 
 

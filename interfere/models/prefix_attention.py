@@ -19,6 +19,7 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import sdpa_mask
 
+from interfere.models.alone import alone
 from interfere.models.head import body
 from interfere.models.shared_prefix import expand, lend, run_prefix
 
@@ -67,7 +68,8 @@ def prefix_of(network: PreTrainedModel, tokens: Sequence[int], longest: int) -> 
         tokens: of the prefix; may be none.
         longest: tokens of the longest row that will follow.
     """
-    cache = run_prefix(network, tokens)
+    with alone(network):
+        cache = run_prefix(network, tokens)
     window = getattr(network.config, "sliding_window", None)
     fits = window is None or len(tokens) + longest < window
     apart = cache is not None and fits and _able(network)
@@ -118,20 +120,24 @@ AttentionMaskInterface.register(NAME, _mask)
 
 @contextmanager
 def _attending(network: PreTrainedModel, cache: DynamicCache) -> Iterator[None]:
-    before = network.config._attn_implementation
-    network.config._attn_implementation = NAME
-    token = _PREFIX.set(cache)
-    try:
-        yield
-    finally:
-        _PREFIX.reset(token)
-        network.config._attn_implementation = before
+    with alone(network):
+        before = network.config._attn_implementation
+        network.config._attn_implementation = NAME
+        token = _PREFIX.set(cache)
+        try:
+            yield
+        finally:
+            _PREFIX.reset(token)
+            network.config._attn_implementation = before
 
 
 def _able(network: PreTrainedModel) -> bool:
-    if network not in _ABLE:
-        _ABLE[network] = network.config._attn_implementation == "sdpa" and _agrees(network)
-    return _ABLE[network]
+    with alone(network):
+        if network.config._attn_implementation != "sdpa":
+            return False
+        if network not in _ABLE:
+            _ABLE[network] = _agrees(network)
+        return _ABLE[network]
 
 
 def _agrees(network: PreTrainedModel) -> bool:

@@ -112,7 +112,9 @@ def _weights(
     scaling: float | None,
 ) -> Float[Tensor, "b heads t t"]:
     key = key.repeat_interleave(query.shape[1] // key.shape[1], 1)
-    scores = query @ key.mT * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    # Scaled first: the product could leave float16's range.
+    query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = query @ key.mT
     if mask is None:  # causal, and nothing else
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=key.device).tril()
     if mask.dtype == torch.bool:

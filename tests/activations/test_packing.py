@@ -58,3 +58,22 @@ def test_contents_name_what_is_there(recording):
         "score/right",
     }
     assert open_recording(recording.path).positions
+
+
+def test_damage_is_one_line_to_a_reader(recording, tmp_path):
+    path = pack(recording.path, tmp_path / "packed.h5").path
+    with h5py.File(path) as file:
+        piece = file["blocks.1.hook_out/prompt_last"].id.get_chunk_info(0)
+        at = file.userblock_size + piece.byte_offset + 8
+    data = bytearray(path.read_bytes())
+    data[at : at + 64] = b"\xff" * 64
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"cannot read .*packed.h5"):
+        open_recording(path)["blocks.1.hook_out", "prompt_last"].numpy()
+
+
+def test_slices_of_every_kind_are_the_same(recording, tmp_path):
+    packed = pack(recording.path, tmp_path / "packed.h5")
+    key = "blocks.1.hook_out", "prompt_last"
+    for rows in (slice(None, None, -1), np.array([True, False] * 25), [], slice(9, 3)):
+        assert np.array_equal(recording[key][rows], packed[key][rows])

@@ -3,13 +3,17 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_models import places, tiny_model
 
+from interfere.activations import store
+from interfere.activations.packing import pack
 from interfere.activations.parts import join
 from interfere.activations.recorder import record, record_part
+from interfere.activations.verifying import inspect_chunks
 from interfere.errors import InputError
 
 SIZES = {"chunk_facts": 10, "batch_facts": 5}
@@ -89,3 +93,37 @@ def test_two_processes_of_torchrun(tmp_path):
 
 def _limited(folder, name="a.h5"):
     return [str(folder / name), "--relation", "P17", "--limit", "1500"]
+
+
+def test_a_rank_is_named_where_the_file_has_no_ending(model, tmp_path):
+    file = tmp_path / "before"
+    part = record_part(model, places(), file, rank=0, ranks=2, **SIZES)
+    with pytest.raises(InputError, match=r"the share of rank 1 of 2"):
+        join(tmp_path / "joined", [part])
+
+
+def test_a_finished_share_is_not_recorded_again(model, parts, tmp_path, monkeypatch):
+    monkeypatch.setattr("interfere.activations.recorder._fill", None)
+    again = record_part(model, places(), tmp_path / "a.h5", rank=1, ranks=2, **SIZES)
+    assert again == parts[1]
+
+
+def test_what_differs_is_named(model, parts, tmp_path):
+    twin = replace(model.copy(), name="another")
+    other = record_part(twin, places(), tmp_path / "b.h5", rank=1, ranks=2, **SIZES)
+    with pytest.raises(InputError, match=r"b.part1of2.h5 .*: model differs; record all"):
+        join(tmp_path / "joined.h5", [parts[0], other])
+
+
+def test_a_packed_part_is_refused(model, tmp_path):
+    whole = record(model, places(), tmp_path / "whole.h5", **SIZES)
+    packed = pack(whole.path, tmp_path / "packed.h5")
+    with pytest.raises(InputError, match=r"packed.h5 is packed; join the parts as"):
+        join(tmp_path / "joined.h5", [packed.path])
+
+
+def test_short_writes_are_gone_on_with(parts, tmp_path, model, monkeypatch):
+    real = os.pwrite
+    monkeypatch.setattr(store.os, "pwrite", lambda h, data, at: real(h, data[:1000], at))
+    joined = join(tmp_path / "joined.h5", parts)
+    assert inspect_chunks(joined.path).whole

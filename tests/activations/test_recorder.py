@@ -1,6 +1,7 @@
 """What a recording holds, held to plain forward passes of one fact at a time."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -351,3 +352,53 @@ def test_facts_that_begin_unlike_share_little(model, tmp_path):
     alone = record(model, facts[3:], tmp_path / "b.h5", **SMALL)
     key = "blocks.2.hook_out", "subject_last"
     assert relative(recording[key].numpy()[3:], alone[key].numpy()) < 1e-5
+
+
+def test_weights_that_became_nan_are_refused(tmp_path):
+    model = tiny_model()
+    record(model, places()[:4], tmp_path / "0.h5")
+    with torch.no_grad():
+        model.network.get_submodule("model.layers.1.mlp.down_proj").weight.fill_(torch.nan)
+    with pytest.raises(
+        InputError, match=r"blocks.1.hook_out is NaN .* on row 0 \('Shanghai'"
+    ):
+        record(model, places()[:4], tmp_path / "1.h5")
+
+
+def test_autocast_around_it_changes_nothing(recording, model, tmp_path):
+    with torch.autocast("cpu", torch.bfloat16):
+        found = record(model, places(), tmp_path / "a.h5", hooks="*", **SMALL)
+    key = "blocks.2.hook_out", "prompt_last"
+    assert np.array_equal(found[key].numpy(), recording[key].numpy())
+
+
+def test_threads_on_one_network_do_not_see_each_other(model, recording, tmp_path):
+    turned = FactSet(places().facts[::-1], "turned")
+
+    def run(number: int) -> Recording:
+        facts = turned if number % 2 else places()
+        return record(model, facts, tmp_path / f"{number}.h5", **SMALL)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(run, range(8)))
+    key = "blocks.2.hook_out", "subject_last"
+    expected = recording[key].numpy()
+    for number, one in enumerate(found):
+        rows = one[key].numpy()[:: -1 if number % 2 else 1]
+        assert relative(rows, expected) < 1e-5
+    assert model.network.config._attn_implementation == "sdpa"
+
+
+def test_a_network_without_weights_is_refused(tmp_path):
+    model = tiny_model()
+    model.network.to("meta")
+    with pytest.raises(InputError, match="it lies on the device 'meta'"):
+        record(model, places(), tmp_path / "a.h5")
+
+
+def test_what_does_not_run_does_not_count_as_too_long(tmp_path):
+    model = tiny_model(max_position_embeddings=12)
+    facts = FactSet((Fact("0" * 16, "Cairo", "P17", "Egypt" * 20),), "long")
+    with pytest.raises(InputError, match="tiny-llama reads 12"):
+        record(model, facts, tmp_path / "a.h5")
+    record(model, facts, tmp_path / "b.h5", positions=["subject_last"], scores=False)

@@ -1,5 +1,6 @@
 """Interruptions, other writers, other recordings, and files that are something else."""
 
+import os
 import resource
 import shutil
 from dataclasses import replace
@@ -12,6 +13,7 @@ from tiny_models import places, tiny_model
 
 from interfere.activations import layout, recording, seal, store
 from interfere.activations.gathering import Gathering
+from interfere.activations.layout import texts
 from interfere.activations.lock import only_writer
 from interfere.activations.recorder import record
 from interfere.activations.recording import open_recording
@@ -279,3 +281,59 @@ def test_awkward_texts_come_back(model, tmp_path):
     recording = record(model, FactSet((fact, places()[1]), "x"), tmp_path / "a.h5")
     assert list(recording.table["subject"]) == [fact.subject, places()[1].subject]
     assert recording.table["answer"][0] == fact.answer
+
+
+def test_another_attention_is_not_mixed_in(model, half):
+    twin = model.copy()
+    twin.network.set_attn_implementation("eager")
+    with pytest.raises(InputError, match=r"attention 'sdpa' there and 'eager' here"):
+        record(twin, places(), half, resume=True, **SMALL)
+
+
+def test_a_file_replaced_while_a_recording_is_held_is_noticed(model, whole, tmp_path):
+    path = tmp_path / "a.h5"
+    path.write_bytes(whole.read_bytes())
+    held = open_recording(path)
+    rows = held["blocks.1.hook_out", "prompt_last"]
+    half = model.copy()
+    half.network.to(torch.bfloat16)
+    record(half, places(), tmp_path / "b.h5", **SMALL)
+    os.replace(tmp_path / "b.h5", path)
+    for read in (
+        rows.numpy,
+        lambda: rows[[3]],
+        lambda: held["blocks.1.hook_out", "prompt_last"],
+    ):
+        with pytest.raises(InputError, match=r"a.h5 has changed since it was opened"):
+            read()
+    path.unlink()
+    with pytest.raises(InputError, match=r"cannot read .*a.h5: No such file"):
+        rows.numpy()
+
+
+def test_what_another_writer_left_meanwhile_is_looked_at(model, tmp_path, monkeypatch):
+    path, other, lock = tmp_path / "a.h5", model.copy(), store.only_writer
+    with torch.no_grad():
+        next(other.network.parameters()).mul_(2)
+
+    def overtaken(path):
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "only_writer", lock)
+            record(other, places(), path, **SMALL)
+        return lock(path)
+
+    monkeypatch.setattr(store, "only_writer", overtaken)
+    with pytest.raises(InputError, match=r"a.h5 is another recording: weights"):
+        record(model, places(), path, **SMALL)
+
+
+def test_texts_that_would_not_come_back_are_refused(model, tmp_path):
+    with pytest.raises(InputError, match="ends in a zero byte"):
+        texts(["end\0"])
+    with pytest.raises(InputError, match="no text that UTF-8 can hold"):
+        texts(["\ud800"])
+
+
+def test_a_folder_is_no_file(model, tmp_path):
+    with pytest.raises(InputError, match="is a folder; name a file"):
+        record(model, places(), tmp_path, **SMALL)

@@ -2,13 +2,15 @@
 
 import os
 import subprocess
+from contextlib import suppress
 
 import pytest
 from faults.conftest import SIZES
 from tiny_models import places
 
 from interfere.activations.gathering import Gathering
-from interfere.activations.recorder import record
+from interfere.activations.parts import join
+from interfere.activations.recorder import record, record_part
 from interfere.activations.verifying import inspect_chunks
 from interfere.errors import InputError
 
@@ -72,3 +74,23 @@ def test_a_read_only_mount_is_one_line(model, whole, disk):
     with pytest.raises(InputError, match=r"cannot write .*b.h5: Read-only file system"):
         record(model, places(), disk / "b.h5", **SIZES)
     assert record(model, places(), path, **SIZES).path == path  # finished: nothing to write
+
+
+def test_parts_that_do_not_fit_are_joined_whole_or_not_at_all(model, whole, disk, tmp_path):
+    parts = [
+        record_part(model, places(), tmp_path / "a.h5", rank=r, ranks=2, **SIZES)
+        for r in range(2)
+    ]
+    size, out, filler = whole.stat().st_size, disk / "joined.h5", disk / "filler"
+    joined = []
+    for short in range(-2, 12):  # pages too few
+        filler.unlink(missing_ok=True)
+        free = os.statvfs(disk).f_bavail * 4096
+        filler.write_bytes(b"x" * max(0, free - size + short * 4096))
+        before = len(joined)
+        with suppress(InputError):
+            joined.append(join(out, parts).path.read_bytes() == whole.read_bytes())
+        assert out.exists() == (len(joined) > before)
+        out.unlink(missing_ok=True)
+    assert all(joined)
+    assert 0 < len(joined) < 14
