@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from jaxtyping import Float32
+from torch import Tensor
 
 from interfere.activations.recording import Recording
 from interfere.errors import InputError
@@ -29,5 +30,6 @@ def embedding_rows(
     at = recording.at(position)
     ids = [int(tokens[place]) for tokens, place in zip(recording.tokens, at, strict=True)]
     table = model.network.get_input_embeddings().weight
+    assert isinstance(table, Tensor)
     with torch.no_grad():
         return table[torch.tensor(ids, device=table.device)].float().cpu().numpy()

@@ -52,7 +52,7 @@ def said(
         InputError: an unsupported architecture, or a value that isn't finite.
 
     Source: nostalgebraist 2020, "interpreting GPT: the logit lens"; with the final norm,
-    as in Belrose et al. 2023, arXiv 2303.08112, eq. 3.
+    as in Belrose et al. 2023, arXiv 2303.08112, §2.
     """
     network = model.network
     norm = network.get_submodule(architecture(network).final_norm)
@@ -143,7 +143,11 @@ def lens_change(
             key: mean_interval(numbers[None], answers, resamples=resamples, seed=seed)
             for key, numbers in values.items()
         }
-        place = {"hook": hook, "layer": layer(hook), "position": position}
+        place: dict[str, object] = {
+            "hook": hook,
+            "layer": layer(hook),
+            "position": position,
+        }
         ranks = {
             "rank_before": float(np.median(old.rank)),
             "rank_after": float(np.median(new.rank)),

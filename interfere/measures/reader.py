@@ -1,7 +1,7 @@
 """A trained probe: an affine map from an activation to a score a class."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float64, Int
@@ -26,13 +26,8 @@ class Reader:
         return self.scores(x).argmax(1)
 
 
-class Trainer(Protocol):
-    """Trains readers on all facts but those of some folds."""
-
-    def __call__(
-        self, left_out: tuple[int, ...], strengths: tuple[float, ...]
-    ) -> list[Reader]:
-        """A reader a strength."""
+Trainer = Callable[[tuple[int, ...], tuple[float, ...]], list[Reader]]
+"""Trains on all facts but those of some folds: a reader a strength."""
 
 
 def unscaled(
