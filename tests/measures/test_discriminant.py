@@ -110,7 +110,9 @@ def test_strength_is_the_one_that_plain_nested_folds_choose():
             readers = discriminants(sums(x[rest] - mean, codes[rest], 3), SHRINKAGES)
             inner = x[fold == j] - mean
             right += [(r.read(inner) == codes[fold == j]).sum() for r in readers]
-        chosen.append(max(s for s, n in zip(SHRINKAGES, right, strict=True) if n == max(right)))
+        chosen.append(
+            max(s for s, n in zip(SHRINKAGES, right, strict=True) if n == max(right))
+        )
     assert len(set(chosen)) > 1, "nothing was chosen"
     assert [reader.strength for reader in fold_readers(x, codes, fold)] == chosen
 

@@ -120,7 +120,9 @@ def test_missing_labels_and_other_facts_are_refused():
     with pytest.raises(InputError, match="labels: fact 3 has no label"):
         make_folds(["a"] * 3 + [None] + ["b"] * 3, range(7))
     folds = fact_folds(facts(["a"] * 20 + ["b"] * 20))
-    with pytest.raises(InputError, match="hook: expected a row for each of 40 facts, got 4"):
+    with pytest.raises(
+        InputError, match="hook: expected a row for each of 40 facts, got 4"
+    ):
         folds.kept(np.ones((4, 2)), "hook")
     with pytest.raises(InputError, match="clusters: expected a label for each of 40"):
         folds.labels(["a"], "clusters")
