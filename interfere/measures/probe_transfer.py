@@ -1,7 +1,8 @@
 """Erased or misread: is what a probe found before gone, or only where it no longer looks?"""
 
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Literal
 
@@ -46,15 +47,12 @@ class ProbeTransfer:
 
 @dataclass(frozen=True)
 class Readings:
-    """Whether each kept fact is read right, by whom; a number a fact, 1 or 0.
+    """Whether each kept fact is read right, by whom: 1 or 0; a row a seed."""
 
-    Averaged over seeds, they are what an interval over seeds is made from.
-    """
-
-    before: Float64[np.ndarray, " kept"]
-    carried: Float64[np.ndarray, " kept"]
-    recentred: Float64[np.ndarray, " kept"]
-    retrained: Float64[np.ndarray, " kept"]
+    before: Float64[np.ndarray, "seeds kept"]
+    carried: Float64[np.ndarray, "seeds kept"]
+    recentred: Float64[np.ndarray, "seeds kept"]
+    retrained: Float64[np.ndarray, "seeds kept"]
 
     def summary(
         self,
@@ -65,7 +63,7 @@ class Readings:
         resamples: int = 2000,
         seed: int = 0,
     ) -> ProbeTransfer:
-        """Shares and differences with intervals that resample clusters.
+        """Shares and differences: seeds averaged, clusters resampled.
 
         Args:
             clusters: one label a kept fact, its answer.
@@ -77,17 +75,18 @@ class Readings:
         Raises:
             InputError: labels that don't match the facts, or no facts.
         """
-        as_codes(clusters, len(self.before))
-        chosen = np.ones(len(self.before), dtype=bool) if among is None else among
+        facts = self.before.shape[1]
+        as_codes(clusters, facts)
+        chosen = np.ones(facts, dtype=bool) if among is None else among
         labels = np.asarray(clusters, dtype=object)[chosen]
 
-        def interval(values: Float64[np.ndarray, " kept"], null: float = 0.0) -> Interval:
+        def interval(
+            values: Float64[np.ndarray, "seeds kept"], null: float = 0.0
+        ) -> Interval:
             if np.isnan(values).any():
                 nan = float("nan")
                 return Interval(nan, nan, nan, nan, nan, nan, null=null)
-            found = mean_interval(
-                values[chosen][None], labels, resamples=resamples, seed=seed
-            )
+            found = mean_interval(values[:, chosen], labels, resamples=resamples, seed=seed)
             return replace(found, null=null)
 
         return ProbeTransfer(
@@ -141,7 +140,7 @@ def readings(
             warnings.warn(
                 f"{side}, {name}: probe transfer is NaN: all rows are equal", stacklevel=2
             )
-            nothing = np.full(len(x), np.nan)
+            nothing = np.full((1, len(x)), np.nan)
             return Readings(nothing, nothing, nothing, nothing)
     codes, fold = folds.codes, folds.fold
     old, new = fold_readers(x, codes, fold, kind), fold_readers(y, codes, fold, kind)
@@ -155,9 +154,17 @@ def readings(
     }
     return Readings(
         **{
-            who: (read(readers, rows, fold) == codes).astype(np.float64)
+            who: (read(readers, rows, fold) == codes).astype(np.float64)[None]
             for who, (readers, rows) in read_by.items()
         }
+    )
+
+
+def together(seeds: Sequence[Readings]) -> Readings:
+    """The same facts read under several seeds, so that seeds are averaged."""
+    names = [field.name for field in fields(Readings)]
+    return Readings(
+        **{name: np.concatenate([getattr(seed, name) for seed in seeds]) for name in names}
     )
 
 

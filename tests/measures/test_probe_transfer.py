@@ -11,7 +11,7 @@ from interfere.activations.recorder import record
 from interfere.errors import InputError
 from interfere.measures.comparison import compare
 from interfere.measures.folds import fact_folds, make_folds
-from interfere.measures.probe_transfer import probe_transfer, readings
+from interfere.measures.probe_transfer import probe_transfer, readings, together
 
 N, D, CLASSES = 400, 20, 8
 LABELS = np.arange(N) % CLASSES
@@ -142,6 +142,18 @@ def test_carried_is_the_old_probe_by_hand():
     assert found.before.mean() == 1
     assert found.carried.mean() == pytest.approx(1 - 25 / 200)
     assert found.retrained.mean() == pytest.approx(1 - 25 / 200)
+
+
+def test_seeds_are_averaged_and_their_range_kept():
+    x, _ = planted()
+    noise = np.random.default_rng(2).normal(size=(N, D))
+    seeds = [readings(x, x + 3 * noise, FOLDS), readings(x, x, FOLDS)]
+    values = [float(seed.retrained.mean()) for seed in seeds]
+    result = together(seeds).summary(ANSWERS, chance=FOLDS.chance, resamples=200)
+    assert result.retrained.value == pytest.approx(np.mean(values))
+    assert result.retrained.seeds_low == pytest.approx(min(values))
+    assert result.retrained.seeds_high == pytest.approx(max(values))
+    assert values[0] < values[1]
 
 
 def test_constant_is_nan_and_the_side_named():
