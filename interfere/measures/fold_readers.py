@@ -42,7 +42,11 @@ def fold_readers(
         fold: where each is tested, from 0.
         kind: "discriminant": shrunk linear discriminant in closed form, which shares one
             pass over the rows among all folds; "logistic": multinomial logistic regression
-            with an L2 penalty, tens of times slower, less drawn by outlying facts.
+            with an L2 penalty, 20 times slower on 400 facts in 160 dimensions, twice on
+            1,000 in 576. Facts far from their class's others, such as forgotten ones, draw
+            the discriminant more: on nano's last layer after training it read .90 where
+            logistic regression read .95, in middle layers it read as much or more. Where a
+            claim hangs on it, report both.
     """
     centre = x.mean(0)  # changes no probe, saves digits
     x = x - centre
