@@ -123,6 +123,7 @@ def look(
                 row.to(activation.device), token.to(activation.device)
             ]
 
+    body(model.network)  # its own check must not run under hooks
     with hooking.watching(model.network, hooks, see):
         return questions.score(model, rows), found
 
@@ -131,5 +132,6 @@ def ask_patched(
     model: Model, questions: Questions, rows: Sequence[int], patches: Mapping[str, Patch]
 ) -> Scores:
     """The scores of these facts when the patches are in place."""
+    body(model.network)
     with patching(model.network, patches):
         return questions.score(model, rows)
