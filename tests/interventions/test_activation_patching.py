@@ -33,7 +33,9 @@ def cell(found: Outcomes, hook: str, position: str, head: int | None = None) -> 
 
 def test_into_itself_changes_no_bit(before):
     hooks = [f"blocks.*.{name}" for name in ("hook_*_out", "hook_out", "attn.hook_z")]
-    found = patched(before, before, hooks=hooks, positions=["subject", "answer_first", "all"])
+    found = patched(
+        before, before, hooks=hooks, positions=["subject", "answer_first", "all"]
+    )
     assert len(found.cells) == 3 * 3 * 4
     assert (found.logprob == found.target.logprob).all()
     assert (found.logprob == found.source.logprob).all()
