@@ -28,7 +28,8 @@ def halve(
         by_answer.setdefault(facts[int(row)].answer, []).append(int(row))
     first = np.zeros(len(facts), dtype=bool)
     if by == "facts":
-        first[[row for rows in by_answer.values() for row in rows][::2]] = True
+        side_by_side = [row for rows in by_answer.values() for row in rows]
+        first[side_by_side[int(random.integers(2)) :: 2]] = True
         return first
     if len(by_answer) < 2:
         raise InputError(
@@ -40,7 +41,7 @@ def halve(
         smaller = int(sizes[1] < sizes[0])
         first[rows] = smaller == 0
         sizes[smaller] += len(rows)
-    return first
+    return first ^ bool(random.integers(2))
 
 
 def like(wanted: FactSet, pool: FactSet, random: np.random.Generator) -> FactSet:

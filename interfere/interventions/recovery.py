@@ -183,8 +183,8 @@ def _result(
     runs: list[_Halving],
 ) -> Recovery:
     answers = [fact.answer for fact in forgotten]
-    right = np.stack([run.right for run in runs])
-    control = np.stack([run.control_right for run in runs])
+    right = np.stack([run.right for run in runs]).astype(float)
+    control = np.stack([run.control_right for run in runs]).astype(float)
     guessed = beyond_guessed = None
     if len(unknown):
         labels = [fact.answer for fact in unknown]
