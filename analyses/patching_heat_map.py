@@ -54,7 +54,7 @@ def draw(numbers: pd.DataFrame) -> Figure:
     """A panel a position, heads in panels of their own; blocks upwards."""
     single = numbers["head"].notna()
     panels = [
-        (POSITIONS[position] + (", each head" if heads else ""), rows, heads)
+        (_title(position, heads), rows, heads)
         for heads in (False, True)
         for position in POSITIONS
         if len(rows := numbers[(numbers["position"] == position) & (single == heads)])
@@ -78,10 +78,15 @@ def draw(numbers: pd.DataFrame) -> Figure:
     axes[0][0].set_ylabel("block")
     figure.colorbar(image, ax=list(axes[0]), label="share brought back", pad=0.02)
     arm, facts, seeds = numbers[["arm", "facts", "seeds"]].iloc[0]
-    figure.suptitle(
-        f"{arm}: {facts:,} old facts, {seeds} seed{'s' * (seeds > 1)}", fontsize=9
-    )
+    several = "s" if seeds > 1 else ""
+    figure.suptitle(f"{arm}: {facts:,} old facts, {seeds} seed{several}", fontsize=9)
+    figure.supxlabel("in brackets: the interval holds 0", fontsize=7, color="0.3")
     return figure
+
+
+def _title(position: str, heads: bool) -> str:
+    words = POSITIONS[position]
+    return f"{words.replace(chr(10), ' ')},\neach head" if heads else words
 
 
 def _height(layers: int) -> float:
@@ -110,9 +115,10 @@ def _panel(
     )
     size = 7 if len(values) <= 12 else 5.5
     for (row, column), value in np.ndenumerate(values):
-        shows = low[row, column] > 0 or high[row, column] < 0
-        text = f"{value:.2f}".replace("-", "−") if shows else f"({abs(value):.2f})"
-        light = (value - limits[0]) / (limits[1] - limits[0]) > 0.55
+        text = f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+        if not (low[row, column] > 0 or high[row, column] < 0):
+            text = f"({text})"
+        light = (value - limits[0]) / (limits[1] - limits[0]) > 0.5
         axis.text(
             column,
             row,
