@@ -40,7 +40,9 @@ def activation_patching(
     What it shows is what suffices, not what is needed: the residual stream at the last
     subject token carries all that was read there up to its block, so a high share there and
     none at a later position says where the answer still passed, not which weights changed.
-    Patching one place leaves its keys and values at other tokens and blocks as they are.
+    Other tokens keep the target's keys and values, and final norm and unembedding are the
+    target's: all tokens of the last block bring back everything only where these two did
+    not change.
 
     One forward pass of the target for each hook, position (and head), one of the source
     for all of them. Memory: the activations of one batch.

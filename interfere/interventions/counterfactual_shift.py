@@ -48,8 +48,8 @@ def counterfactual_shift(
     keys and values stay the tuned model's. Intervals count c as given.
 
     One forward pass of each model for the activations and one of each without a change;
-    then three passes of the tuned model a hook. Memory: both models' activations at the
-    hooks named, for all facts.
+    then three passes of the tuned model a hook. Memory: four times the activations of all
+    facts at the hooks named.
 
     Args:
         before: the old model (the format checkpoint).
@@ -129,8 +129,7 @@ def _shifted(
     before, after = as_rows(old, f"before, {hook}"), as_rows(new, f"after, {hook}")
     common = common_shift(after - before, relations)
     shifted = (after - common, before + common)
-    values = [torch.from_numpy(rows).reshape(old.shape) for rows in shifted]
-    # The old activation as it is: through float64 and back it would be the same.
+    values = [torch.from_numpy(rows).reshape(old.shape).to(old.dtype) for rows in shifted]
     return dict(zip(SHIFTS, [*values, old], strict=True))
 
 

@@ -74,7 +74,9 @@ def outcomes_table(
       the source does; may lie outside. NaN, with a warning, where the two models' answers
       are as probable as each other.
     - gain: mean of patched - target, nats a fact.
-    - back: of facts right in the source and wrong in the target, the share right now.
+    - back: of facts right in the source and wrong in the target, the share right now. These
+      were chosen by being wrong once, so near misses flip back under any change: read it
+      beside `recovered`, which has no such bias over facts chosen by the source alone.
     - broken: of facts wrong in the source and right in the target, the share wrong now.
     - kept: of facts right in both, the share that still is.
 

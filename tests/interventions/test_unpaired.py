@@ -8,7 +8,8 @@ from interfere.interventions.unpaired import unpaired_interval
 
 def test_by_hand():
     a, b = np.array([[1.0, 0, 1, 1], [1, 1, 1, 1]]), np.array([[0.0, 1], [0, 0]])
-    found = unpaired_interval(a, list("wxyz"), b, list("wx"), resamples=50)
+    with pytest.warns(UserWarning, match="too few answers"):
+        found = unpaired_interval(a, list("wxyz"), b, list("wx"), resamples=500)
     assert found.value == pytest.approx(7 / 8 - 1 / 4)
     assert (found.seeds_low, found.seeds_high) == pytest.approx((0.25, 1))
 
