@@ -4,6 +4,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -146,7 +147,7 @@ class Gathering:
         target = torch.from_numpy(starts[fact] + step).to(ids.device)
         which = torch.from_numpy(fact).to(ids.device)
         wanted = ids[which, target]
-        logprob, greedy = self._predict(hidden[which, target - 1], wanted)
+        logprob, greedy = predict(self._model.network, hidden[which, target - 1], wanted)
         last = torch.from_numpy(step == counts[fact] - 1).to(ids.device)
         # An answer may end in any terminator, where the canonical target ends in one.
         ended = torch.isin(greedy, self._ends) & torch.isin(wanted, self._ends)
@@ -181,19 +182,25 @@ class Gathering:
             f"its weights are damaged, or {self._layout.dtype} is too narrow for it"
         )
 
-    def _predict(self, hidden: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        logprobs, greedy = [], []
-        pieces = zip(
-            torch.split(hidden, SCORED_AT_ONCE),
-            torch.split(wanted, SCORED_AT_ONCE),
-            strict=True,
-        )
-        for states, tokens in pieces:
-            logits = unembed(self._model.network, states).float()
-            chosen = logits.gather(1, tokens[:, None])[:, 0]
-            logprobs.append(chosen - logits.logsumexp(1))
-            greedy.append(logits.argmax(1))
-        return torch.cat(logprobs), torch.cat(greedy)
+
+def predict(
+    network: PreTrainedModel,
+    hidden: Float[Tensor, "n d"],
+    wanted: Int[Tensor, " n"],
+) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
+    """Log-probability of each wanted token, in nats, and the token that greedy gives."""
+    logprobs, greedy = [], []
+    pieces = zip(
+        torch.split(hidden, SCORED_AT_ONCE),
+        torch.split(wanted, SCORED_AT_ONCE),
+        strict=True,
+    )
+    for states, tokens in pieces:
+        logits = unembed(network, states).float()
+        chosen = logits.gather(1, tokens[:, None])[:, 0]
+        logprobs.append(chosen - logits.logsumexp(1))
+        greedy.append(logits.argmax(1))
+    return torch.cat(logprobs), torch.cat(greedy)
 
 
 def _numpy(values: Tensor) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A network's activations under TransformerLens' names, by plain forward hooks."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from threading import get_ident
@@ -18,6 +18,10 @@ from interfere.models.subject_mass import See, watching_mass
 
 MASS = "attn.hook_subject_mass"
 """Not TransformerLens' own: `attn.hook_pattern`, summed over the subject's tokens."""
+
+Change = Callable[[str, Tensor], Tensor | None]
+"""Called with a hook's name and its activation; gives what to go on with, None for the
+same."""
 
 IN_BLOCK = (MASS, "attn.hook_z", "hook_attn_out", "hook_mlp_out", "hook_out")
 """What each block offers: the heads' attention to the subject, their outputs, what
@@ -121,11 +125,27 @@ def watching(
     with alone(network), ExitStack() as hooks:
         for name in names:
             if name not in masses.values():
-                hooks.enter_context(_hook(network, name, see_own))
+                hooks.enter_context(attach(network, name, see_own))
         if masses:
             assert subject is not None, "the mass on the subject needs to know its tokens"
             hooks.enter_context(watching_mass(network, masses, subject, see_own))
         yield
+
+
+def attach(network: PreTrainedModel, name: str, change: Change) -> Any:
+    """Forward passes go on with what `change` gives; the handle ends it (`remove`, `with`).
+
+    For every hook but `attn.hook_subject_mass`, which is computed and goes nowhere.
+    """
+    places = architecture(network)
+    if name == "ln_final.hook_out":
+        return _after(network.get_submodule(places.final_norm), name, change)
+    block, what = _block(network, name), name.split(".", 2)[2]
+    if what == "attn.hook_z":
+        heads = shape(network, name)
+        return _before(block.get_submodule(places.projection), name, heads, change)
+    inside = {"hook_attn_out": places.attention, "hook_mlp_out": places.mlp, "hook_out": ""}
+    return _after(block.get_submodule(inside[what]), name, change)
 
 
 def _block(network: PreTrainedModel, name: str) -> nn.Module:
@@ -137,27 +157,19 @@ def _attention(network: PreTrainedModel, name: str) -> nn.Module:
     return _block(network, name).get_submodule(projection.rpartition(".")[0])
 
 
-def _hook(network: PreTrainedModel, name: str, see: See) -> Any:
-    places = architecture(network)
-    if name == "ln_final.hook_out":
-        return _after(network.get_submodule(places.final_norm), name, see)
-    block, what = _block(network, name), name.split(".", 2)[2]
-    if what == "attn.hook_z":
-        heads = shape(network, name)
-        return _before(block.get_submodule(places.projection), name, heads, see)
-    inside = {"hook_attn_out": places.attention, "hook_mlp_out": places.mlp, "hook_out": ""}
-    return _after(block.get_submodule(inside[what]), name, see)
-
-
-def _after(module: nn.Module, name: str, see: See) -> Any:
-    def hook(module: nn.Module, args: Any, output: Any) -> None:
-        see(name, output[0] if isinstance(output, tuple) else output)
+def _after(module: nn.Module, name: str, change: Change) -> Any:
+    def hook(module: nn.Module, args: Any, output: Any) -> Any:
+        if not isinstance(output, tuple):
+            return change(name, output)
+        changed = change(name, output[0])
+        return None if changed is None else (changed, *output[1:])
 
     return module.register_forward_hook(hook)
 
 
-def _before(module: nn.Module, name: str, heads: tuple[int, ...], see: See) -> Any:
-    def hook(module: nn.Module, args: Any) -> None:
-        see(name, args[0].unflatten(-1, heads))
+def _before(module: nn.Module, name: str, heads: tuple[int, ...], change: Change) -> Any:
+    def hook(module: nn.Module, args: Any) -> Any:
+        changed = change(name, args[0].unflatten(-1, heads))
+        return None if changed is None else (changed.flatten(-2), *args[1:])
 
     return module.register_forward_pre_hook(hook)

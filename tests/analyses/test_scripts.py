@@ -123,6 +123,65 @@ def test_reliability_names_what_is_missing():
         script("reliability").tabulate(rows(arm="SFT", step=[0], set="held_out"))
 
 
+def patching(**changes) -> pd.DataFrame:
+    table = pd.DataFrame(
+        [(layer, component, np.nan, position)
+         for position in ("subject_last", "prompt_last")
+         for layer in (1, 0)
+         for component in ("MLP", "residual stream")]
+        + [(layer, "heads", head, "prompt_last") for layer in (0, 1) for head in (0, 1)],
+        columns=["layer", "component", "head", "position"],
+    )  # fmt: skip
+    value = np.arange(len(table)) / 10 - 0.2
+    numbers = {"recovered": value, "recovered_low": value - 0.1}
+    numbers |= {"recovered_high": value + 0.1, "facts": 9, "seeds": 1, "arm": "SFT"}
+    return table.assign(**numbers | changes)
+
+
+def test_patching_keeps_the_first_arm():
+    both = pd.concat([patching(), patching(arm="other", recovered=9.0)])
+    found = script("patching_heat_map").tabulate(both)
+    assert len(found) == len(patching())
+    assert found["recovered"].max() < 9
+
+
+def test_patching_map_has_each_number_in_its_place():
+    numbers = script("patching_heat_map").tabulate(patching())
+    figure = script("patching_heat_map").draw(numbers)
+    *panels, bar = figure.axes
+    titles = [axis.get_title() for axis in panels]
+    assert titles == ["subject,\nlast token", "prompt,\nlast token",
+                      "prompt, last token,\neach head"]  # fmt: skip
+    for axis, position in zip(
+        panels, ("subject_last", "prompt_last", "heads"), strict=True
+    ):
+        (image,) = axis.images
+        ticks = [label.get_text() for label in axis.get_xticklabels()]
+        assert ticks == (["0", "1"] if position == "heads" else ["resid.", "MLP"])
+        for layer, component, head, where, value in numbers[
+            ["layer", "component", "head", "position", "recovered"]
+        ].itertuples(index=False):
+            if (component == "heads") != (position == "heads"):
+                continue
+            if position not in ("heads", where):
+                continue
+            column = int(head) if position == "heads" else int(component == "MLP")
+            assert image.get_array()[layer, column] == pytest.approx(value)
+    texts = [text.get_text() for axis in panels for text in axis.texts]
+    assert texts.count("−0.20") == 1
+    assert sorted(t for t in texts if t.startswith("(")) == ["(0.00)", "(0.10)", "(−0.10)"]
+    assert bar.get_ylabel() == "share brought back"
+
+
+def test_patching_that_shows_nothing_is_left_out(tmp_path):
+    with pytest.raises(InputError, match=r"patching.csv lacks recovered_low"):
+        script("patching_heat_map").tabulate(patching().drop(columns="recovered_low"))
+    with pytest.raises(InputError, match="holds no share brought back"):
+        script("patching_heat_map").tabulate(patching(recovered=np.nan))
+    with pytest.raises(InputError, match=r"patching.csv is not there"):
+        script("patching_heat_map").main(tmp_path, tmp_path)
+
+
 def test_scripts_never_import_each_other():
     names = {path.stem for path in scripts()}
     for path in scripts():
