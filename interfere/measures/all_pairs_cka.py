@@ -116,7 +116,9 @@ class _Layer:
 
 
 Products: TypeAlias = tuple[
-    Float64[Tensor, "befores afters"], Float64[Tensor, " befores"], Float64[Tensor, " afters"]
+    Float64[Tensor, "befores afters"],
+    Float64[Tensor, " befores"],
+    Float64[Tensor, " afters"],
 ]
 """Inner products of U-centred Gram matrices: across, and each layer's with itself."""
 
@@ -145,8 +147,8 @@ def _by_tiles(befores: list[_Layer], afters: list[_Layer]) -> Products:
 
 def _by_features(befores: list[_Layer], afters: list[_Layer]) -> Products:
     cross = torch.stack([torch.stack([_product(x, y) for y in afters]) for x in befores])
-    own = (torch.stack([_product(x, x) for x in side]) for side in (befores, afters))
-    return cross, *own
+    own = [torch.stack([_product(x, x) for x in side]) for side in (befores, afters)]
+    return cross, own[0], own[1]
 
 
 def _product(x: _Layer, y: _Layer) -> Tensor:
@@ -156,9 +158,7 @@ def _product(x: _Layer, y: _Layer) -> Tensor:
         stop = min(start + CHUNK, n)
         outer += x.block(start, stop).T @ y.block(start, stop)
     totals = x.sums.sum() * y.sums.sum()
-    return debiased(
-        n, outer.square().sum(), x.squares @ y.squares, totals, x.sums @ y.sums
-    )
+    return debiased(n, outer.square().sum(), x.squares @ y.squares, totals, x.sums @ y.sums)
 
 
 def _named(layers: Layers) -> list[tuple[str, Array | Tensor]]:

@@ -86,7 +86,9 @@ def _product(x: Float[Tensor, "n d1"], y: Float[Tensor, "n d2"]) -> Tensor:
     return debiased(len(x), cross, rows, a.sum() * b.sum(), rows)
 
 
-def debiased(n: int, cross: Tensor, squares: Tensor, totals: Tensor, rows: Tensor) -> Tensor:
+def debiased(
+    n: int, cross: Tensor, squares: Tensor, totals: Tensor, rows: Tensor
+) -> Tensor:
     """Inner product of the U-centred Gram matrices of X and Y, from sums over n facts.
 
     n (n - 3) times the HSIC₁ of arXiv 2010.15327, eq. 3. K, L: the Gram matrices without
