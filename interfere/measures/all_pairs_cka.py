@@ -2,17 +2,17 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from interfere.errors import InputError
 from interfere.measures.cka import debiased
-from interfere.measures.rows import ROUNDING, Array, as_rows
+from interfere.measures.rows import Array
+from interfere.measures.scaled_rows import ScaledRows
 
 Layers: TypeAlias = Sequence[Array | Tensor] | Mapping[str, Array | Tensor]
 """One set of rows a layer; the keys, or else the places, name it in errors."""
@@ -38,8 +38,8 @@ def all_pairs_cka(
     Where facts are many for the dimensions, ‖XᵀY‖² is taken pair by pair; else each
     layer's U-centred Gram matrix is made once, tile by tile of its upper half, and all
     pairs' inner products are one product of the tiles. For L layers of n facts and d
-    dimensions a side that is the lesser of 2 L² n d² and 2 L n² d multiplications. Memory:
-    the layers as they are, some float64 copies of one of them, and a tile a layer.
+    dimensions a side that is about the lesser of L² n d² and L n² d multiplications.
+    Memory: the layers as they are, some float64 copies of one of them, and a tile a layer.
 
     Args:
         befores: one set of rows a layer.
@@ -55,11 +55,9 @@ def all_pairs_cka(
     """
     facts = _facts(befores, afters)
     dtype = dtype or (torch.float64 if facts <= EXACT else torch.float32)
-    before = [_Layer.of(x, f"before, {name}", dtype) for name, x in _named(befores)]
-    after = [_Layer.of(x, f"after, {name}", dtype) for name, x in _named(afters)]
-    widths = [sum(layer.rows.shape[1] for layer in side) for side in (before, after)]
-    tall = facts * sum(widths) > 2 * widths[0] * widths[1]
-    cross, *own = (_by_features if tall else _by_tiles)(before, after)
+    before = [ScaledRows.of(x, f"before, {name}", dtype) for name, x in _named(befores)]
+    after = [ScaledRows.of(x, f"after, {name}", dtype) for name, x in _named(afters)]
+    cross, *own = (_by_features if _tall(before, after) else _by_tiles)(before, after)
     for norms, side in zip(own, (before, after), strict=True):
         constant = [layer.constant for layer in side]
         norms[(norms <= EQUAL * facts**2) | torch.tensor(constant)] = float("nan")
@@ -67,52 +65,6 @@ def all_pairs_cka(
     if found.isnan().any():
         warnings.warn("CKA is NaN: a layer is constant", stacklevel=2)
     return found.numpy()
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """Rows, centred and scaled to a mean ‖xᵢ‖² of 1 only as blocks of them are asked for."""
-
-    rows: Float[Tensor, "n d"]
-    mean: Float[Tensor, " d"]
-    scale: float
-    constant: bool
-    squares: Float64[Tensor, " n"]
-    """‖xᵢ‖²."""
-    sums: Float64[Tensor, " n"]
-    """Row sums of the Gram matrix without its diagonal: of the rows as rounded, whose mean
-    is not quite 0."""
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, x: Array | Tensor, name: str, dtype: torch.dtype) -> "_Layer":
-        checked = as_rows(x, name)
-        rows = torch.as_tensor(x).detach().cpu().reshape(checked.shape)
-        wide = torch.promote_types(rows.dtype, torch.float32)
-        mean = torch.from_numpy(checked.mean(0)).to(wide)
-        raw, spread = np.square(checked).sum(), np.square(checked - mean.numpy()).sum()
-        constant = bool(spread <= ROUNDING * raw)
-        scale = 0.0 if constant else float(np.sqrt(len(rows) / spread))
-        none = torch.empty(0, dtype=torch.float64)
-        layer = cls(rows, mean, scale, constant, none, none, dtype)
-        seen = layer.block(0, len(rows)).double()
-        squares = seen.square().sum(1)
-        sums = seen @ seen.sum(0) - squares
-        return cls(rows, mean, scale, constant, squares, sums, dtype)
-
-    def block(self, start: int, stop: int) -> Float[Tensor, "block d"]:
-        centred = self.rows[start:stop].to(self.mean.dtype) - self.mean
-        return centred.mul_(self.scale).to(self.dtype)
-
-    def sides(
-        self, start: int, stop: int
-    ) -> tuple[Float[Tensor, "block wide"], Float[Tensor, "block wide"]]:
-        """Left and right factors of U-centred tiles: two columns more do the centring."""
-        x, n = self.block(start, stop), len(self.rows)
-        total = self.sums.sum() / (2 * (n - 1) * (n - 2))
-        shift = (total - self.sums[start:stop] / (n - 2)).to(self.dtype)[:, None]
-        one = torch.ones_like(shift)
-        return torch.hstack([x, shift, one]), torch.hstack([x, one, shift])
 
 
 Products: TypeAlias = tuple[
@@ -123,20 +75,28 @@ Products: TypeAlias = tuple[
 """Inner products of U-centred Gram matrices: across, and each layer's with itself."""
 
 
-def _by_tiles(befores: list[_Layer], afters: list[_Layer]) -> Products:
+def _tall(befores: list[ScaledRows], afters: list[ScaledRows]) -> bool:
+    """Whether products of features are fewer multiplications than halves of Gram matrices."""
+    widths = [[layer.rows.shape[1] for layer in side] for side in (befores, afters)]
+    own = sum(width**2 for side in widths for width in side)
+    across = sum(widths[0]) * sum(widths[1])
+    return len(befores[0].rows) * sum(map(sum, widths)) > 2 * (across + own)
+
+
+def _by_tiles(befores: list[ScaledRows], afters: list[ScaledRows]) -> Products:
     layers, split, n = [*befores, *afters], len(befores), len(befores[0].rows)
     cross = torch.zeros(split, len(afters), dtype=torch.float64)
     own = torch.zeros(len(layers), dtype=torch.float64)
     space = torch.empty(len(layers), min(TILE, n) ** 2, dtype=befores[0].dtype)
     for top in range(0, n, TILE):
         down = min(top + TILE, n)
-        lefts = [layer.sides(top, down)[0] for layer in layers]
+        lefts = [layer.factors(top, down)[0] for layer in layers]
         for start in range(top, n, TILE):
             stop = min(start + TILE, n)
             flat = space[:, : (down - top) * (stop - start)]
             tiles = flat.view(len(layers), down - top, stop - start)
             for tile, left, layer in zip(tiles, lefts, layers, strict=True):
-                torch.mm(left, layer.sides(start, stop)[1].T, out=tile)
+                torch.mm(left, layer.factors(start, stop)[1].T, out=tile)
                 if start == top:
                     tile.fill_diagonal_(0)
             weight = 1 if start == top else 2  # the tile below the diagonal is its mirror
@@ -145,13 +105,13 @@ def _by_tiles(befores: list[_Layer], afters: list[_Layer]) -> Products:
     return cross, own[:split], own[split:]
 
 
-def _by_features(befores: list[_Layer], afters: list[_Layer]) -> Products:
+def _by_features(befores: list[ScaledRows], afters: list[ScaledRows]) -> Products:
     cross = torch.stack([torch.stack([_product(x, y) for y in afters]) for x in befores])
     own = [torch.stack([_product(x, x) for x in side]) for side in (befores, afters)]
     return cross, own[0], own[1]
 
 
-def _product(x: _Layer, y: _Layer) -> Tensor:
+def _product(x: ScaledRows, y: ScaledRows) -> Tensor:
     n = len(x.rows)
     outer = torch.zeros(x.rows.shape[1], y.rows.shape[1], dtype=torch.float64)
     for start in range(0, n, CHUNK):

@@ -87,7 +87,8 @@ def jackknife(
     error = np.sqrt((np.square(pseudo - centre) / (h - 1)).mean(0))
     freedom = facts**2 / np.square(sizes).sum() - 1
     width = stats.t.ppf(0.5 + level / 2, freedom) * error
-    return Jackknife(value, value - width, value + width, error, count)
+    low, high, error = (np.asarray(x) for x in (value - width, value + width, error))
+    return Jackknife(value, low, high, error, count)
 
 
 def _deal(codes: Int[np.ndarray, " facts"], groups: int, seed: int) -> np.ndarray:

@@ -41,19 +41,20 @@ def procrustes(
     """
     sides = paired_rows(before, after, "the Procrustes distance")
     x, y = (_normalised(rows) for rows in sides)
-    distance = 2 - 2 * float(linalg.svdvals(x.T @ y).sum())
-    if np.isnan(distance):
+    if not (x.any() and y.any()):
         warnings.warn("Procrustes distance is NaN: one side is constant", stacklevel=2)
-    return Procrustes(distance if np.isnan(distance) else max(distance, 0.0), len(before))
+        return Procrustes(float("nan"), len(x))
+    distance = 2 - 2 * float(linalg.svdvals(x.T @ y).sum())
+    return Procrustes(max(distance, 0.0), len(x))
 
 
 def _normalised(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n few"]:
-    """Centred, of norm 1, in at most n dimensions; all NaN if constant."""
+    """Centred, of norm 1, in at most n dimensions; all 0 if constant."""
     raw = np.square(x).sum()
     x = x - x.mean(0)
     size = np.square(x).sum()
     if size <= ROUNDING * raw:
-        return np.full((len(x), 1), np.nan)
+        return np.zeros((len(x), 1))
     x = x / np.sqrt(size)
     # Rotating the rows into the space that they span changes no nuclear norm.
     return linalg.qr(x.T, mode="economic")[1].T if x.shape[1] > len(x) else x

@@ -12,7 +12,7 @@ from interfere.errors import InputError
 from interfere.measures.cka import CKA, debiased
 from interfere.measures.rows import ROUNDING, as_rows
 
-Batch = Float[Tensor, "n ..."] | Float[np.ndarray, "n ..."]
+Batch = Float[Tensor, "_ ..."] | Float[np.ndarray, "_ ..."]
 
 
 class StreamingCKA:
