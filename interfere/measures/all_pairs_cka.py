@@ -12,7 +12,7 @@ from torch import Tensor
 from interfere.errors import InputError
 from interfere.measures.cka import debiased
 from interfere.measures.rows import Array
-from interfere.measures.scaled_rows import ScaledRows
+from interfere.measures.scaled_rows import ScaledRows, swapped
 
 Layers: TypeAlias = Sequence[Array | Tensor] | Mapping[str, Array | Tensor]
 """One set of rows a layer; the keys, or else the places, name it in errors."""
@@ -90,13 +90,13 @@ def _by_tiles(befores: list[ScaledRows], afters: list[ScaledRows]) -> Products:
     space = torch.empty(len(layers), min(TILE, n) ** 2, dtype=befores[0].dtype)
     for top in range(0, n, TILE):
         down = min(top + TILE, n)
-        lefts = [layer.factors(top, down)[0] for layer in layers]
+        lefts = [swapped(layer.factor(top, down)) for layer in layers]
         for start in range(top, n, TILE):
             stop = min(start + TILE, n)
             flat = space[:, : (down - top) * (stop - start)]
             tiles = flat.view(len(layers), down - top, stop - start)
             for tile, left, layer in zip(tiles, lefts, layers, strict=True):
-                torch.mm(left, layer.factors(start, stop)[1].T, out=tile)
+                torch.mm(left, layer.factor(start, stop).T, out=tile)
                 if start == top:
                     tile.fill_diagonal_(0)
             weight = 1 if start == top else 2  # the tile below the diagonal is its mirror

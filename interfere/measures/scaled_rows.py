@@ -61,16 +61,18 @@ class ScaledRows:
         seen = self.block(0, len(self.rows)).double()
         return seen @ seen.sum(0) - self.squares
 
-    def factors(
-        self, start: int, stop: int
-    ) -> tuple[Float[Tensor, "block wide"], Float[Tensor, "block wide"]]:
-        """A block as left and as right factor of tiles of the U-centred Gram matrix.
+    def factor(self, start: int, stop: int) -> Float[Tensor, "block wide"]:
+        """A block with two columns more: its share of the U-centring, and ones.
 
-        left @ rightᵀ is the tile but for the diagonal, which is not 0: of the two columns
-        that are added, one holds the row's share of the centring, the other ones.
+        factor @ swapped(factor)ᵀ is a tile of the U-centred Gram matrix but for the diagonal,
+        which is not 0.
         """
         x, n = self.block(start, stop), len(self.rows)
         total = self.sums.sum() / (2 * (n - 1) * (n - 2))
         shift = (total - self.sums[start:stop] / (n - 2)).to(self.dtype)[:, None]
-        one = torch.ones_like(shift)
-        return torch.hstack([x, shift, one]), torch.hstack([x, one, shift])
+        return torch.hstack([x, shift, torch.ones_like(shift)])
+
+
+def swapped(factor: Float[Tensor, "block wide"]) -> Float[Tensor, "block wide"]:
+    """The other side's factor: the last two columns change places."""
+    return torch.hstack([factor[:, :-2], factor[:, -1:], factor[:, -2:-1]])
