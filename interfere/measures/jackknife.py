@@ -49,8 +49,8 @@ def jackknife(
 
     It speaks of other answers that might have been asked, not of other seeds or models. What
     all facts but one group have in common with all facts (a bias) it can't see. Rough where
-    the statistic jumps, such as the number of directions that SVCCA keeps. Approximate also
-    below 40 clusters, or where one answer holds much of the facts.
+    the statistic jumps, such as the number of directions that SVCCA keeps, and where few
+    answers hold most of the facts: `similarity_interval` says how it covers.
 
     Args:
         statistic: from the indices of facts that are kept, in order, to numbers.

@@ -50,7 +50,13 @@ def similarity_interval(
 ) -> Jackknife:
     """One of `SIMILARITIES` with its 95 % interval over answers, cut at its range.
 
-    Costs groups + 1 times the measure. Row i is fact i in both; see `jackknife`.
+    Costs groups + 1 times the measure. Row i is fact i in both; see `jackknife`. NaN where
+    the measure is, for all facts or without one of the groups.
+
+    It is an interval for what the measure gives on average for as many facts, its bias
+    included. On simulated answers (200 draws) it covered 94 to 98 % for 40 answers of equal
+    size; `mutual_knn` more than it should (98 %, with 15 answers 99 %); with sizes that fall
+    as 1 / rank, `rsa` 88 % and `rbf_cka` 90 %: too little.
 
     Raises:
         InputError: no measure of that name, or as in the measure: of all facts, or of those

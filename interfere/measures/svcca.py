@@ -39,8 +39,9 @@ def svcca(
     only where no direction is cut. A direction counts as much as any other, however little
     varies along it. Float64 inside.
 
-    Biased upward: unrelated sides have about √(kept / facts). Where both sides' directions
-    together are n or more, some correlations are 1 by arithmetic: NaN, with a warning.
+    Biased upward: for unrelated sides of a and b directions the mean squared correlation is
+    max(a, b) / (n - 1). Where a + b is n or more, some correlations are 1 by arithmetic:
+    NaN, with a warning.
 
     Raises:
         InputError: variance outside (0, 1], row counts differ, fewer than 4, or a value
