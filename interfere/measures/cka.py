@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interfere.errors import InputError
-from interfere.measures.rows import ROUNDING, as_rows
+from interfere.measures.rows import ROUNDING, paired_rows
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,7 @@ def cka(
 
     Source: arXiv 2010.15327, eq. 3, as a cosine of U-centred Gram matrices.
     """
-    if len(before) != len(after) or len(before) < 4:
-        raise InputError(
-            f"CKA needs the same 4 or more facts twice, got {len(before)} and "
-            f"{len(after)} rows; for two sets of facts use subspace_overlap"
-        )
-    x = torch.from_numpy(as_rows(before, "before"))
-    y = torch.from_numpy(as_rows(after, "after"))
+    x, y = (torch.from_numpy(rows) for rows in paired_rows(before, after, "CKA"))
     wide = max(x.shape[1], y.shape[1]) >= len(x)
     value = _from_grams(x, y) if wide else _from_features(x, y)
     if np.isnan(value):
@@ -55,10 +48,18 @@ def _from_grams(x: Float[Tensor, "n d1"], y: Float[Tensor, "n d2"]) -> float:
 
 
 def _u_centre(x: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
-    n = len(x)
-    noise = ROUNDING * x.square().sum()
+    noise = float(ROUNDING * x.square().sum())
     x = x - x.mean(0)  # changes no result, saves digits
-    gram = (x @ x.T).fill_diagonal_(0)
+    return u_centre(x @ x.T, noise)
+
+
+def u_centre(gram: Float[Tensor, "n n"], noise: float) -> Float[Tensor, "n n"]:
+    """A Gram matrix whose diagonal is 0 and whose rows sum to 0; all 0 if below `noise`.
+
+    Overwrites the diagonal of `gram`. Source: Székely & Rizzo 2014, definition 2.
+    """
+    n = len(gram)
+    gram.fill_diagonal_(0)
     rows = gram.sum(0) / (n - 2)
     total = gram.sum() / ((n - 1) * (n - 2))
     centred = (gram - rows - rows[:, None] + total).fill_diagonal_(0)
@@ -80,8 +81,27 @@ def _product(x: Float[Tensor, "n d1"], y: Float[Tensor, "n d2"]) -> Tensor:
 
     With its diagonal dropped, a centred Gram matrix has the row sums -‖xᵢ‖².
     """
-    n, a, b = len(x), x.square().sum(1), y.square().sum(1)
-    cross = (x.T @ y).square().sum()
+    a, b = x.square().sum(1), y.square().sum(1)
+    cross, rows = (x.T @ y).square().sum(), a @ b
+    return debiased(len(x), cross, rows, a.sum() * b.sum(), rows)
+
+
+def debiased(
+    n: int, cross: Tensor, squares: Tensor, totals: Tensor, rows: Tensor
+) -> Tensor:
+    """Inner product of the U-centred Gram matrices of X and Y, from sums over n facts.
+
+    n (n - 3) times the HSIC₁ of arXiv 2010.15327, eq. 3. K, L: the Gram matrices without
+    their diagonals, of rows that need not be centred.
+
+    Args:
+        n: facts.
+        cross: ‖XᵀY‖².
+        squares: Σ ‖xᵢ‖² ‖yᵢ‖².
+        totals: the sum of all of K times that of all of L.
+        rows: inner product of the row sums of K and of L.
+    """
+    exact = cross - squares + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * rows
     # Where all rows are equally far apart, this is 0 and what is left is rounding.
-    exact = cross - a @ b + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (a @ b)
-    return exact if exact.abs() > 1e-13 * (cross + a @ b) else torch.zeros_like(exact)
+    noise = 1e-13 * (cross + squares)
+    return torch.where(exact.abs() > noise, exact, torch.zeros_like(exact))

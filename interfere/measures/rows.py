@@ -50,6 +50,22 @@ def as_rows(
     return rows
 
 
+def paired_rows(
+    before: Array | Tensor, after: Array | Tensor, measure: str, *, least: int = 4
+) -> tuple[Float64[np.ndarray, "n d1"], Float64[np.ndarray, "n d2"]]:
+    """Both sides as `as_rows` makes them; row i is fact i in both.
+
+    Raises:
+        InputError: row counts differ, fewer than `least`, or as in `as_rows`.
+    """
+    if len(before) != len(after) or len(before) < least:
+        raise InputError(
+            f"{measure} needs the same {least} or more facts twice, got {len(before)} and "
+            f"{len(after)} rows; for two sets of facts use subspace_overlap"
+        )
+    return as_rows(before, "before"), as_rows(after, "after")
+
+
 def as_codes(
     labels: Labels, facts: int, name: str = "clusters"
 ) -> Int[np.ndarray, " facts"]:

@@ -1,6 +1,7 @@
 """Two real recordings, before and after weights were shaken."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny_models import places, tiny_model
@@ -11,6 +12,7 @@ from interfere.errors import InputError
 from interfere.measures.cka import cka
 from interfere.measures.comparison import compare
 from interfere.measures.drift import drift
+from interfere.measures.similarities import similarity_interval
 
 FACTS = places()[:12]
 
@@ -73,7 +75,7 @@ def test_the_diagonal_of_all_pairs_is_the_plain_table(change):
     assert len(every) == hooks**2 * 3
     diagonal = every[every["hook"] == every["other_hook"]].drop(columns="other_hook")
     plain = change.cka()
-    assert diagonal.reset_index(drop=True).equals(plain)
+    pd.testing.assert_frame_equal(diagonal.reset_index(drop=True), plain, rtol=1e-9)
     one = every[
         (every["hook"] == "blocks.0.hook_out")
         & (every["other_hook"] == "blocks.2.hook_out")
@@ -86,10 +88,48 @@ def test_the_diagonal_of_all_pairs_is_the_plain_table(change):
     assert one["cka"].tolist() == pytest.approx([expected.value])
 
 
+def test_similarity_is_that_of_the_arrays_with_its_interval(change):
+    names = ["cka", "rbf_cka", "procrustes", "rsa"]
+    table = change.similarity(names, groups=3)
+    assert len(table) == len(change.pair.hooks) * 3 * 4
+    assert (table["facts"] == 12).all()
+    assert (table["groups"] == 3).all()
+    answers = change.pair.before.table["answer"]
+    for row in table[table["hook"] == "blocks.1.hook_out"].itertuples():
+        before, after = (
+            side.numpy().astype(np.float64) for side in change.pair[row.hook, row.position]
+        )
+        expected = similarity_interval(before, after, answers, row.measure, groups=3)
+        assert (row.value, row.low, row.high) == (
+            float(expected.value),
+            float(expected.low),
+            float(expected.high),
+        )
+    assert (table["low"] < table["value"]).all()
+    assert (table["value"] < table["high"]).any()
+    ours = table[table["measure"] == "cka"].merge(change.cka(), on=["hook", "position"])
+    assert ours["value"].to_numpy() == pytest.approx(ours["cka"].to_numpy(), abs=1e-12)
+
+
+def test_similarity_says_which_measures_there_are(change):
+    with pytest.raises(InputError, match="no similarity 'cca'; there are cka, rbf_cka"):
+        change.similarity(["cca"])
+
+
+def test_similarity_by_neighbours_needs_more_facts_than_these(change):
+    with pytest.raises(InputError, match=r"takes k from 1 to \d for .* got 10"):
+        change.similarity(["mutual_knn"], groups=3)
+
+
 def test_a_recording_beside_itself_has_not_moved(folder):
     same = compare(folder / "before.h5", folder / "before.h5")
     assert not same.drift()[["drift", "relative_norm", "displacement"]].any(axis=None)
     assert same.cka()["cka"].to_numpy() == pytest.approx(1)
+    alike = same.similarity(["cka", "rsa", "procrustes"]).groupby("measure")
+    assert alike["value"].mean().to_dict() == pytest.approx(
+        {"cka": 1, "rsa": 1, "procrustes": 0}, abs=1e-9
+    )
+    assert (alike["high"].max() <= [1, 2, 1]).all()
     assert same.net_loss()["net_loss"].tolist() == [0]
 
 
