@@ -20,6 +20,7 @@ from interfere.measures.all_pairs_cka import all_pairs_cka
 from interfere.measures.jackknife import jackknife
 from interfere.plotting import style
 
+DEEP = True
 POSITION = "subject_last"
 ITSELF = "before, itself"
 WRITTEN = 8

@@ -22,6 +22,7 @@ from interfere.measures.folds import fact_folds
 from interfere.measures.probe_transfer import readings, together
 from interfere.plotting import style
 
+DEEP = True
 POSITIONS = {
     "subject_last": "last token of the subject",
     "prompt_last": "last token of the prompt",

@@ -27,6 +27,9 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", help="a.b=value in place of the study's; repeatable"),
 ]
+Deep = Annotated[
+    bool, typer.Option("--deep", help="also draw what takes minutes to measure")
+]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="a preset or a .yaml file")]
 
 

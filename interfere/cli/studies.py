@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from interfere.cli.options import Changes, StudyName
+from interfere.cli.options import Changes, Deep, StudyName
 from interfere.cli.output import quiet, say, show
 
 
@@ -17,6 +17,7 @@ def reproduce(
         bool,
         typer.Option("--dry-run", help="print plan, memory, disk and cost; load nothing"),
     ] = False,
+    deep: Deep = False,
 ) -> None:
     """Run a study and make its tables and figures; finished runs are never run again."""
     quiet()
@@ -35,23 +36,25 @@ def reproduce(
     logging.getLogger("interfere.activations.store").setLevel(logging.WARNING)
     folder = run_study(chosen, say)
     _report(folder)
-    _draw(chosen.name)
+    _draw(chosen.name, deep)
 
 
-def figures(study: Annotated[str, typer.Argument(metavar="STUDY|all")]) -> None:
+def figures(
+    study: Annotated[str, typer.Argument(metavar="STUDY|all")], deep: Deep = False
+) -> None:
     """Draw every figure again from a study's results."""
     quiet()
     from interfere.study.results import read_results, studies_with_results
 
     for name in studies_with_results() if study == "all" else [study]:
         read_results(name)
-        _draw(name)
+        _draw(name, deep)
 
 
-def _draw(study: str) -> None:
+def _draw(study: str, deep: bool) -> None:
     from interfere.report.figures import draw_all
 
-    for path in draw_all(study, say):
+    for path in draw_all(study, say, deep=deep):
         typer.echo(path)
 
 

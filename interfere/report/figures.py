@@ -19,10 +19,18 @@ def scripts() -> list[Path]:
     raise InputError(f"no analyses beside {package} or in it; install interfere again")
 
 
-def draw_all(study: str, say: Callable[[str], None] = lambda _: None) -> list[Path]:
+def draw_all(
+    study: str, say: Callable[[str], None] = lambda _: None, *, deep: bool = False
+) -> list[Path]:
     """Run every script on the study's results; returns the pictures (PNG).
 
-    A script whose numbers the study doesn't have is passed over, and said so.
+    A script whose numbers the study doesn't have is passed over, and said so. Scripts that
+    measure for long before they draw say so by `DEEP = True`.
+
+    Args:
+        study: its name.
+        say: told what goes on.
+        deep: run those scripts too.
 
     Raises:
         InputError: the study has no results.
@@ -31,9 +39,13 @@ def draw_all(study: str, say: Callable[[str], None] = lambda _: None) -> list[Pa
     out = cache.home() / "figures" / study
     drawn = []
     for script in scripts():
+        module = _load(script)
+        if getattr(module, "DEEP", False) and not deep:
+            say(f"{script.stem} left out: it measures for long; --deep draws it")
+            continue
         say(f"drawing {script.stem}")
         try:
-            _load(script).main(results, out)
+            module.main(results, out)
         except InputError as reason:
             say(f"{script.stem} left out: {reason}")
             continue

@@ -120,12 +120,25 @@ def test_an_unfinished_run_starts_anew(folder, study, home):
     pd.testing.assert_frame_equal(before, after)
 
 
+def test_what_measures_for_long_is_drawn_on_request(folder, tmp_path, monkeypatch):
+    code = "def main(study, out):\n    pass\n"
+    (tmp_path / "quick.py").write_text(code)
+    (tmp_path / "slow.py").write_text("DEEP = True\n" + code)
+    paths = sorted(tmp_path.glob("*.py"))
+    monkeypatch.setattr("interfere.report.figures.scripts", lambda: paths)
+    said: list[str] = []
+    assert [path.stem for path in draw_all(folder.name, said.append)] == ["quick"]
+    assert said[-1] == "slow left out: it measures for long; --deep draws it"
+    drawn = draw_all(folder.name, deep=True)
+    assert [path.stem for path in drawn] == ["quick", "slow"]
+
+
 def test_headline_and_figures(folder, home):
     headline, contrasts = write_headline(folder)
     assert headline["arm"].tolist()[:2] == ["SFT", "Known only"]
     assert (headline["net_loss_end"].abs() <= 1).all()
     assert {"SFT"} <= set(contrasts["more"])
-    drawn = draw_all(folder.name)
+    drawn = draw_all(folder.name, deep=True)
     # Of 90 facts no answer has the 20 that a probe needs; no weights are kept to patch.
     expected = {path.stem for path in scripts()} - {"probe_transfer", "patching_heat_map"}
     assert {path.stem for path in drawn} == expected
