@@ -78,8 +78,8 @@ def predict_forgetting(
       all together. Predictors enter the models as ranks.
 
     Columns: predictor, statistic, value, low, high, seeds_low, seeds_high, smallest, null
-    (as in `statistics.Interval`), p (two-sided; not of shares), p_holm (over the
-    predictors, statistic by statistic). Intervals resample answers; those of `added` and
+    (as in `statistics.Interval`), p (two-sided; not of `added` and shares), p_holm (over
+    the predictors, statistic by statistic). Intervals resample answers; those of `added` and
     of shares take the fitted models as given. The value is the mean over seeds of what
     single seeds give: how well one run is predicted.
 

@@ -170,7 +170,8 @@ def _found(
         seed=options.seed,
     )
     return [
-        Found(*kind, one.interval, one.p_value)
+        # Fitted models lean below 0 under the null: their intervals say how much, no p.
+        Found(*kind, one.interval, float("nan") if kind[1] == "added" else one.p_value)
         for kind, one in zip(kinds, tested, strict=True)
     ]
 
