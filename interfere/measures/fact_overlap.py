@@ -57,9 +57,9 @@ def fact_overlap(
         )
     m = min(len(y), len(z))
     check_rank(rank, m, x.shape[1] - 1)  # at rank d every subspace is the whole space
-    noise = ROUNDING * np.square(x).sum(1)
     centred = x - x.mean(0)
     length = np.square(centred).sum(1)
+    noise = ROUNDING * (np.square(x).sum(1) + length.mean())
     length[length <= noise] = np.nan
     generator = np.random.default_rng(seed)
     inside = [_inside(centred, rows, m, rank, generator) for rows in (y, z)]

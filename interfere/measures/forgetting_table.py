@@ -44,8 +44,8 @@ class ForgettingTable:
             signs: predictor → 1 where more means more at risk, -1 where less does.
 
         Raises:
-            InputError: a column that is not there, no predictor, a sign other than 1 and
-                -1, a fact that is there twice or not under every seed, too few facts, or a
+            InputError: a column that is not there, no predictor, one with the name of
+                another column, a sign other than 1 and -1, a fact that is there twice or not under every seed, too few facts, or a
                 value that is missing or infinite.
         """
         if missing := [c for c in (*COLUMNS, *signs) if c not in table.columns]:
@@ -54,6 +54,8 @@ class ForgettingTable:
             )
         if not signs:
             raise InputError("name at least one predictor")
+        if own := [name for name in signs if name in (*COLUMNS, "seed", "all")]:
+            raise InputError(f"a predictor can't be named {own[0]}; rename its column")
         if wrong := [name for name, sign in signs.items() if sign not in (1, -1)]:
             raise InputError(f"the sign of {wrong[0]} must be 1 or -1")
         rows = table if "seed" in table else table.assign(seed=0)

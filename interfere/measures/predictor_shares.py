@@ -46,8 +46,8 @@ class Shares:
 
 
 def predictor_shares(
-    base: Features,
-    predictors: Features,
+    base: Float64[np.ndarray, "seeds facts base"],
+    predictors: Float64[np.ndarray, "seeds facts predictors"],
     outcome: Outcome,
     answers: Labels,
     *,
@@ -124,20 +124,15 @@ def held_out_loss(
     """Each fact's -2 log-likelihood or squared error, by a model that never saw its answer."""
     seeds, facts, width = columns.shape
     rows, target = columns.reshape(-1, width), outcome.reshape(-1)
-    groups = np.tile(codes, seeds)
     found = np.full(seeds * facts, np.nan)
-    for fit, read in _folds(groups, folds):
+    for fit, read in _folds(np.tile(codes, seeds), folds):
         if kind == "score":
-            centre = target[fit].mean()
-            guess = np.full(len(read), centre)
-            if width:
-                guess = Ridge(alpha=1.0).fit(rows[fit], target[fit]).predict(rows[read])
-            found[read] = (target[read] - guess) ** 2
+            model = Ridge(alpha=1.0).fit(rows[fit], target[fit])
+            found[read] = (target[read] - model.predict(rows[read])) ** 2
             continue
         if np.ptp(target[fit]) == 0:
             return np.full(outcome.shape, np.nan)
-        model = _logistic(rows[fit], target[fit])
-        chances = model.predict_log_proba(rows[read])
+        chances = _logistic(rows[fit], target[fit]).predict_log_proba(rows[read])
         found[read] = -2 * chances[np.arange(len(read)), target[read].astype(int)]
     return found.reshape(seeds, facts)
 

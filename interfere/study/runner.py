@@ -118,6 +118,7 @@ def commonest_answers(prepared: Prepared) -> dict[str, tuple[str, ...]]:
 
 
 def worker_count(study: Study, jobs: int) -> int:
+    """How many runs go at once: the study's `workers`, or one a core; one on a GPU."""
     if torch.cuda.is_available() and study.device != "cpu":
         return min(study.workers or 1, jobs)
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
