@@ -45,8 +45,9 @@ class ForgettingTable:
 
         Raises:
             InputError: a column that is not there, no predictor, one with the name of
-                another column, a sign other than 1 and -1, a fact that is there twice or not under every seed, too few facts, or a
-                value that is missing or infinite.
+                another column, a sign other than 1 and -1, a fact that is there twice or
+                not under every seed, too few facts, or a value that is missing or
+                infinite.
         """
         if missing := [c for c in (*COLUMNS, *signs) if c not in table.columns]:
             raise InputError(

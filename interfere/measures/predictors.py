@@ -11,15 +11,15 @@ class Predictor:
     sign: int
     """1: more means more at risk; -1: less does. Declared before anything was measured."""
     label: str
-    """In figures."""
+    """In figures, of the risk: what more of it means once it is turned by its sign."""
 
 
 PREDICTORS = {
-    "margin": Predictor(-1, "prior-corrected margin"),
-    "p_correct": Predictor(-1, "P(correct)"),
-    "popularity": Predictor(-1, "popularity (log)"),
+    "margin": Predictor(-1, "small prior-corrected margin"),
+    "p_correct": Predictor(-1, "low P(correct)"),
+    "popularity": Predictor(-1, "low popularity"),
     "overlap": Predictor(1, "overlap with new facts"),
-    "new_distance": Predictor(-1, "distance to nearest new facts"),
+    "new_distance": Predictor(-1, "near to new facts"),
 }
 
 

@@ -125,7 +125,7 @@ def test_distance_blind_to_one_rotation_scale_and_shift(seed, scale, shift):
 
 def test_distance_refused_or_nan():
     old, new = gaussian(0, 20, 4), gaussian(1, 5, 4)
-    with pytest.raises(InputError, match="from 1 to 5, .* got 6"):
+    with pytest.raises(InputError, match=r"from 1 to 5, .* got 6"):
         new_distance(old, new, neighbours=6)
     with pytest.raises(InputError, match="old 4, new 3"):
         new_distance(old, new[:, 1:])
