@@ -83,7 +83,7 @@ def _tenths(data: ForgettingTable, shown: str) -> pd.DataFrame:
 def draw(numbers: pd.DataFrame) -> Figure:
     """The line and its tenths beside the areas."""
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10.5, 3.6), width_ratios=(1, 0.9), layout="constrained"
+        1, 2, figsize=(11, 3.6), width_ratios=(1, 0.9), layout="constrained"
     )
     _line(left, numbers)
     _areas(right, numbers)
@@ -113,7 +113,7 @@ def _areas(axis: Axes, numbers: pd.DataFrame) -> None:
     areas = numbers[numbers["panel"] == "auc"].set_index("predictor")
     texts = {
         1.03: ("less the\nmargin's", "beyond_margin"),
-        1.45: ("adds to margin\nand before-score", "added"),
+        1.7: ("adds to margin\nand before-score", "added"),
     }
     known = [name for name in areas.index if name != BEFORE]
     for place, (name, row) in enumerate(areas.iterrows()):
@@ -128,7 +128,7 @@ def _areas(axis: Axes, numbers: pd.DataFrame) -> None:
             text = _signed(rows.loc[name]) if name in rows.index else "–"
             axis.text(column, place, text, transform=across, va="center", fontsize=8)
     if "margin" in areas.index:
-        axis.axvline(areas.loc["margin", "value"], color=style.COLOURS[1], linestyle="--")
+        axis.axvline(areas.loc["margin", "value"], color=style.COLOURS[1], ls="--", lw=1)
     axis.axvline(0.5, color="0.5", linewidth=0.8, linestyle=":")
     labels = [
         predictor(name).label if name in known else "low score before"
@@ -137,12 +137,14 @@ def _areas(axis: Axes, numbers: pd.DataFrame) -> None:
     axis.set(
         yticks=range(len(labels)),
         yticklabels=labels,
-        xlabel="AUC, forgotten against kept (95 % interval; dashed: margin)",
+        xlabel="AUC, forgotten against kept\n(95 % interval; dashed: the margin's)",
     )
     axis.invert_yaxis()
 
 
 def _signed(row: pd.Series) -> str:
+    if np.isnan(row["value"]):
+        return "–"
     return f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
 
 
