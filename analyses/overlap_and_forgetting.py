@@ -26,6 +26,7 @@ from interfere.study.headline import read
 from interfere.study.predictors import forgetting_of
 
 SHOWN = "overlap"
+"""The predictor whose line is drawn, where the study has it."""
 TENTHS = 10
 STATISTICS = ("auc", "beyond_margin", "added", "standardised", "spearman")
 
