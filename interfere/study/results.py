@@ -14,6 +14,7 @@ from interfere.measures.comparison import compare
 from interfere.measures.interference import interference
 from interfere.measures.nearest_subject import nearest_subject_share
 from interfere.measures.subspace_overlap import overlap
+from interfere.study.predictors import study_predictors
 from interfere.study.preparation import Prepared
 from interfere.study.run import Job
 from interfere.study.study import plain_control
@@ -56,7 +57,7 @@ def results_folder(study: str) -> Path:
 
 
 def gather(prepared: Prepared, runs: Runs) -> Path:
-    """Write results.parquet, facts.parquet, recordings.csv and study.json; returns their folder."""
+    """Write results, facts and predictors (parquet), recordings.csv, study.json; their folder."""
     study = prepared.study
     folder = results_folder(study.name)
     facts = pd.concat([_facts(job, path) for job, path in runs], ignore_index=True)
@@ -65,6 +66,12 @@ def gather(prepared: Prepared, runs: Runs) -> Path:
         measured += [_of_run(job, path, prepared, runs)]
     results = pd.concat(measured, ignore_index=True)
     results = results.reindex(columns=[*FACTORS, "metric", "value"])
+    new = {
+        (keys, seed): new_recording(prepared, keys, seed)
+        for keys in new_keys(prepared)
+        for seed in study.seeds
+    }
+    predictors = study_predictors(prepared, new)
     index = _recordings(prepared, runs, folder)
     with cache.whole_file(folder / "recordings.csv") as draft:
         index.to_csv(draft, index=False)
@@ -73,7 +80,8 @@ def gather(prepared: Prepared, runs: Runs) -> Path:
     with cache.whole_file(folder / "study.json") as draft:
         draft.write_text(study.model_dump_json(indent=2) + "\n")
     # The results come last: where they are, the rest is.
-    for name, table in (("facts", facts), ("results", results)):
+    tables = {"facts": facts, "predictors": predictors, "results": results}
+    for name, table in tables.items():
         with cache.whole_file(folder / f"{name}.parquet") as draft:
             table.to_parquet(draft, index=False)
     return folder

@@ -41,8 +41,8 @@ def reproduce(study: Study, say: Callable[[str], None] = lambda _: None) -> Path
     check_measures(prepared)
     jobs = plan(prepared)
     say(f"{len(jobs)} runs: {len(study.arms)} arms, {len(study.seeds)} seeds")
-    workers = _workers(study, len(jobs))
-    folders = _run_all(jobs, workers)
+    workers = worker_count(study, len(jobs))
+    folders = run_all(jobs, workers)
     say("measuring")
     return gather(prepared, list(zip(jobs, folders, strict=True)))
 
@@ -86,7 +86,7 @@ def plan(prepared: Prepared) -> list[Job]:
         "start": prepared.recording("held_out", held_out).path,
     }
     digest, candidates = prepared.start.digest, commonest_answers(prepared)
-    workers = _workers(study, len(study.arms) * len(study.seeds))
+    workers = worker_count(study, len(study.arms) * len(study.seeds))
     return [
         Job(
             study=study,
@@ -117,7 +117,8 @@ def commonest_answers(prepared: Prepared) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _workers(study: Study, jobs: int) -> int:
+def worker_count(study: Study, jobs: int) -> int:
+    """How many runs go at once: the study's `workers`, or one a core; one on a GPU."""
     if torch.cuda.is_available() and study.device != "cpu":
         return min(study.workers or 1, jobs)
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
@@ -125,7 +126,7 @@ def _workers(study: Study, jobs: int) -> int:
     return max(1, min(study.workers or cores, jobs))
 
 
-def _run_all(jobs: list[Job], workers: int) -> list[Path]:
+def run_all(jobs: list[Job], workers: int) -> list[Path]:
     """Every job's folder; what a broken pool left is run once more."""
     columns = (
         TextColumn("training"),

@@ -1,0 +1,121 @@
+"""Intervals and p-values for numbers that no sums over facts give, such as an AUC.
+
+Answers are drawn anew; a fact then counts as often as its answer was drawn. Statistics get
+these counts as weights, many resamples at once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from scipy import stats
+
+from interfere.measures.rows import ROUNDING, Labels, as_codes
+from interfere.measures.statistics import Interval, percentiles, smallest_difference
+
+RESAMPLES = 2000
+CHUNK = 1 << 21
+"""Weights held in memory at a time."""
+
+Weights = Float64[np.ndarray, "resamples facts"]
+Statistic = Callable[[int, Weights], Float64[np.ndarray, "resamples numbers"]]
+"""From a seed's place and weights to some numbers a resample."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A number with its interval, and how well it agrees with no effect."""
+
+    interval: Interval
+    p_value: float
+    """Two-sided; the level at which the interval just reaches `interval.null`."""
+
+
+def bootstrap(
+    statistic: Statistic,
+    clusters: Labels,
+    *,
+    seeds: int = 1,
+    nulls: Sequence[float] = (0.0,),
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[Tested]:
+    """Each number that `statistic` gives: mean over seeds, answers resampled.
+
+    The value is the mean of what single seeds give, so it says how well one run is
+    described; their range stands beside it. Intervals are widened for few or unequal
+    clusters as in `statistics.percentiles`, and p-values are where they touch the null: no
+    smaller than 2 / (resamples + 1) before that widening. All NaN where the statistic is
+    NaN in a resample.
+
+    Args:
+        statistic: see `Statistic`; weights of 1 are the facts as they are.
+        clusters: one label a fact (its answer).
+        seeds: how many seeds there are.
+        nulls: what no effect would be, a value for each number.
+        level: nominal coverage of the intervals.
+        resamples: how often clusters are drawn anew.
+        seed: of the drawing.
+
+    Raises:
+        InputError: a fact without a label.
+    """
+    facts = len(np.asarray(clusters, dtype=object))
+    codes = as_codes(clusters, facts)
+    once = np.ones((1, facts))
+    single = np.stack([statistic(place, once)[0] for place in range(seeds)])
+    draws = np.concatenate(
+        [
+            np.mean([statistic(place, weights) for place in range(seeds)], axis=0)
+            for weights in fact_weights(codes, resamples=resamples, seed=seed)
+        ]
+    )
+    found = []
+    for values, column, null in zip(single.T, draws.T, nulls, strict=True):
+        low, high = percentiles(column, codes, level=level)
+        error = float("nan") if np.isnan(low) else float(column.std(ddof=1))
+        if error <= ROUNDING * np.abs(column).max():
+            error = float("nan")
+        interval = Interval(
+            value=float(values.mean()),
+            low=low,
+            high=high,
+            seeds_low=float(values.min()),
+            seeds_high=float(values.max()),
+            smallest=smallest_difference(error, level=level),
+            null=null,
+        )
+        found.append(Tested(interval, p_value(column, codes, null=null)))
+    return found
+
+
+def fact_weights(clusters: Labels, *, resamples: int, seed: int) -> Iterator[Weights]:
+    """How often each fact counts when as many clusters as there are are drawn anew."""
+    facts = len(np.asarray(clusters, dtype=object))
+    codes = as_codes(clusters, facts)
+    count = int(codes.max()) + 1
+    generator = np.random.default_rng(seed)
+    step = max(1, CHUNK // facts)
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        drawn = generator.multinomial(count, np.full(count, 1 / count), size=size)
+        yield drawn[:, codes].astype(np.float64)
+
+
+def p_value(
+    draws: Float64[np.ndarray, " resamples"], clusters: Labels, *, null: float = 0.0
+) -> float:
+    """Two-sided: 1 - the level at which `statistics.percentiles` has its end at `null`.
+
+    NaN where that interval is NaN.
+    """
+    if np.isnan(percentiles(draws, clusters)[0]):
+        return float("nan")
+    sizes = np.bincount(as_codes(clusters, len(np.asarray(clusters, dtype=object))))
+    effective = float(sizes.sum() ** 2 / np.square(sizes).sum())
+    beyond = min(int((draws <= null).sum()), int((draws >= null).sum()))
+    share = min(0.5, (beyond + 1) / (len(draws) + 1))
+    student = -stats.norm.ppf(share) * np.sqrt((effective - 1) / effective)
+    return float(2 * stats.t.sf(student, effective - 1))
