@@ -10,14 +10,44 @@ if TYPE_CHECKING:
     from interfere.facts.fact import Fact, FactSet
     from interfere.facts.keys import synthetic_keys
     from interfere.facts.load import load_facts
+    from interfere.interventions.activation_patching import activation_patching
+    from interfere.interventions.counterfactual_shift import counterfactual_shift
+    from interfere.interventions.leave_out import blame_effect, leave_out
+    from interfere.interventions.outcomes import outcomes_table
+    from interfere.interventions.patching_table import patching_table
+    from interfere.interventions.recovery import recovery
+    from interfere.interventions.remove_direction import remove_directions
     from interfere.knowledge.knowledge import Knowledge
     from interfere.knowledge.slick import categorise
     from interfere.knowledge.splits import Split
+    from interfere.measures.all_pairs_cka import all_pairs_cka
+    from interfere.measures.attention import subject_attention
+    from interfere.measures.calibration import calibration
     from interfere.measures.comparison import Comparison, compare
+    from interfere.measures.embedding_rows import embedding_rows
+    from interfere.measures.holm import holm
     from interfere.measures.interference import Interference, interference
+    from interfere.measures.intruders import intruder_table
+    from interfere.measures.logit_lens import lens_change, logit_lens
+    from interfere.measures.lora import merged, read_adapter
+    from interfere.measures.mutual_knn import mutual_knn
+    from interfere.measures.permutation import sign_flip_test, two_sample_test
+    from interfere.measures.predict_forgetting import predict_forgetting
+    from interfere.measures.probe import probes
+    from interfere.measures.probe_transfer import probe_transfer
+    from interfere.measures.procrustes import procrustes
+    from interfere.measures.rbf_cka import rbf_cka
+    from interfere.measures.rsa import rsa
+    from interfere.measures.side_effects import by_relation, perplexity_change
+    from interfere.measures.streaming_cka import StreamingCKA, streaming_cka
     from interfere.measures.subspace_overlap import overlap
+    from interfere.measures.sureness import confident_errors, sureness
+    from interfere.measures.svcca import svcca
+    from interfere.measures.weight_delta import adapter_deltas, delta_table, weight_deltas
+    from interfere.models.confidence import confidence
     from interfere.models.load import load_model
     from interfere.models.model import Model
+    from interfere.models.perplexity import perplexity
     from interfere.training.freezing import Freezing
     from interfere.training.self_distillation import SelfDistillation
     from interfere.training.train import format_checkpoint, train
@@ -36,17 +66,56 @@ _HOMES = {
     "Recording": "activations.recording",
     "SelfDistillation": "training.self_distillation",
     "Split": "knowledge.splits",
+    "StreamingCKA": "measures.streaming_cka",
+    "activation_patching": "interventions.activation_patching",
+    "adapter_deltas": "measures.weight_delta",
+    "all_pairs_cka": "measures.all_pairs_cka",
+    "blame_effect": "interventions.leave_out",
+    "by_relation": "measures.side_effects",
+    "calibration": "measures.calibration",
     "categorise": "knowledge.slick",
     "compare": "measures.comparison",
+    "confidence": "models.confidence",
+    "confident_errors": "measures.sureness",
+    "counterfactual_shift": "interventions.counterfactual_shift",
+    "delta_table": "measures.weight_delta",
+    "embedding_rows": "measures.embedding_rows",
     "format_checkpoint": "training.train",
+    "holm": "measures.holm",
     "interference": "measures.interference",
+    "intruder_table": "measures.intruders",
+    "leave_out": "interventions.leave_out",
+    "lens_change": "measures.logit_lens",
     "load_facts": "facts.load",
     "load_model": "models.load",
+    "logit_lens": "measures.logit_lens",
+    "merged": "measures.lora",
+    "mutual_knn": "measures.mutual_knn",
     "open_recording": "activations.recording",
+    "outcomes_table": "interventions.outcomes",
     "overlap": "measures.subspace_overlap",
+    "patching_table": "interventions.patching_table",
+    "perplexity": "models.perplexity",
+    "perplexity_change": "measures.side_effects",
+    "predict_forgetting": "measures.predict_forgetting",
+    "probe_transfer": "measures.probe_transfer",
+    "probes": "measures.probe",
+    "procrustes": "measures.procrustes",
+    "rbf_cka": "measures.rbf_cka",
+    "read_adapter": "measures.lora",
     "record": "activations.recorder",
+    "recovery": "interventions.recovery",
+    "remove_directions": "interventions.remove_direction",
+    "rsa": "measures.rsa",
+    "sign_flip_test": "measures.permutation",
+    "streaming_cka": "measures.streaming_cka",
+    "subject_attention": "measures.attention",
+    "sureness": "measures.sureness",
+    "svcca": "measures.svcca",
     "synthetic_keys": "facts.keys",
     "train": "training.train",
+    "two_sample_test": "measures.permutation",
+    "weight_deltas": "measures.weight_delta",
 }
 """Where each public name lives: imported when first used, so that `import` is quick."""
 
@@ -63,17 +132,56 @@ __all__ = [
     "Recording",
     "SelfDistillation",
     "Split",
+    "StreamingCKA",
+    "activation_patching",
+    "adapter_deltas",
+    "all_pairs_cka",
+    "blame_effect",
+    "by_relation",
+    "calibration",
     "categorise",
     "compare",
+    "confidence",
+    "confident_errors",
+    "counterfactual_shift",
+    "delta_table",
+    "embedding_rows",
     "format_checkpoint",
+    "holm",
     "interference",
+    "intruder_table",
+    "leave_out",
+    "lens_change",
     "load_facts",
     "load_model",
+    "logit_lens",
+    "merged",
+    "mutual_knn",
     "open_recording",
+    "outcomes_table",
     "overlap",
+    "patching_table",
+    "perplexity",
+    "perplexity_change",
+    "predict_forgetting",
+    "probe_transfer",
+    "probes",
+    "procrustes",
+    "rbf_cka",
+    "read_adapter",
     "record",
+    "recovery",
+    "remove_directions",
+    "rsa",
+    "sign_flip_test",
+    "streaming_cka",
+    "subject_attention",
+    "sureness",
+    "svcca",
     "synthetic_keys",
     "train",
+    "two_sample_test",
+    "weight_deltas",
 ]
 
 
