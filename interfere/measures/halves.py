@@ -13,7 +13,7 @@ from scipy import stats
 
 from interfere.measures.rows import Labels, as_codes
 
-HALVINGS = 10
+HALVINGS = 16
 
 Codes = Int[np.ndarray, "_"]
 """A cluster for each fact of a set; sets differ in their number of facts."""
@@ -72,15 +72,10 @@ def student(clusters: Sequence[Codes], level: float = 0.95) -> float:
     return float(stats.t.ppf(0.5 + level / 2, freedom)) if freedom >= 0.5 else float("nan")
 
 
-def variance_of_halves(
-    values: Float64[np.ndarray, "halvings 2 draws"],
-) -> float:
-    """Variance between two halves, without what their random draws add.
+def variance_of_halves(values: Float64[np.ndarray, "halvings 2"]) -> float:
+    """Variance of a number at half the facts, from its values in both halves.
 
-    `values` are a half's draws (splits) of one number; their mean is the half's value.
+    Where a value has noise of its own (one random split of the half), that noise is
+    counted in.
     """
-    between = float(np.square(np.diff(values.mean(2), axis=1)).mean() / 2)
-    if values.shape[2] == 1:
-        return between
-    drawing = float(values.var(axis=2, ddof=1).mean() / values.shape[2])
-    return max(between - drawing, 0.0)
+    return float(np.square(np.diff(values, axis=1)).mean() / 2)

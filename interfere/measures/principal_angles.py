@@ -107,6 +107,12 @@ def principal_angles(
             f"{name}: angles are NaN: a set varies in fewer directions than the rank",
             stacklevel=2,
         )
+    elif np.isnan(student(clusters) * error):
+        warnings.warn(
+            f"{name}: the angles' interval is NaN: half of the facts are too few, or have "
+            "too few answers, for this rank; use more facts or a smaller rank",
+            stacklevel=2,
+        )
     value, spread = float(found.mean()), student(clusters) * error
     permuted = against_permuted(value, shuffled.mean(1))
     return PrincipalAngles(
@@ -151,7 +157,7 @@ def _error(
     if rows <= rank:
         return float("nan")
     values = [
-        [[_of(x[a], y[b], rows, rank, generator).mean()] for a, b in halving]
+        [_of(x[a], y[b], rows, rank, generator).mean() for a, b in halving]
         for halving in halvings
     ]
     return float(np.sqrt(variance_of_halves(np.array(values)) * rows / m))

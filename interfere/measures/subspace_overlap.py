@@ -26,8 +26,6 @@ from interfere.measures.rows import Labels, as_rows
 from interfere.measures.subspaces import alike, basis, check_rank
 
 LEAST_SPLITS = 20
-SPLITS_OF_HALVES = 2
-"""Of each half, to take the splits' own noise out of the halves' difference."""
 
 ABOVE, BELOW = np.array([1.0, -1, 0]), np.array([0.0, -1, 1])
 """Numerator and denominator, of the similarities old-new, old-control, old-old'."""
@@ -146,19 +144,31 @@ def _splits(
     found = np.empty((splits, 3))
     for split in range(splits):
         order = generator.permutation(len(old))
-        halves = [basis(old[order[:m]], rank), basis(old[order[m : 2 * m]], rank)]
         others = [
-            basis(rows[generator.choice(len(rows), m, replace=False)], rank)
-            for rows in (new, control)
+            rows[generator.choice(len(rows), m, replace=False)] for rows in (new, control)
         ]
-        found[split, :2] = [sum(alike(half, u) for half in halves) / 2 for u in others]
-        found[split, 2] = alike(*halves)
+        found[split] = _alike(old[order[:m]], old[order[m : 2 * m]], *others, rank)
     return found
+
+
+def _alike(
+    old: Float64[np.ndarray, "m d"],
+    other_old: Float64[np.ndarray, "m d"],
+    new: Float64[np.ndarray, "m d"],
+    control: Float64[np.ndarray, "m d"],
+    rank: int,
+) -> tuple[float, float, float]:
+    u, v, to_new, to_control = (basis(x, rank) for x in (old, other_old, new, control))
+    return (
+        (alike(u, to_new) + alike(v, to_new)) / 2,
+        (alike(u, to_control) + alike(v, to_control)) / 2,
+        alike(u, v),
+    )
 
 
 @dataclass(frozen=True)
 class _Halves:
-    similarities: Float64[np.ndarray, "halvings 2 splits 3"]
+    similarities: Float64[np.ndarray, "halvings 2 3"]
     rows: int
 
 
@@ -168,23 +178,31 @@ def _of_halves(
     rank: int,
     generator: np.random.Generator,
 ) -> _Halves | None:
-    """What disjoint halves of all sets give; None where they have too few rows."""
+    """What disjoint halves of all sets give; None where they have too few rows.
+
+    Each is the mean of two splits. The second takes the rows that the first left, so that
+    which rows a split draws adds little noise.
+    """
     halvings = [halve(clusters, generator) for _ in range(HALVINGS)]
-    rows = min(
+    m = min(
         min(int(old.sum()) // 2, int(new.sum()), int(control.sum()))
         for halving in halvings
         for old, new, control in halving
     )
-    if rows <= rank:
+    if m <= rank:
         return None
-    found = []
-    for halving in halvings:
-        for half in halving:
-            old, new, control = (x[mask] for x, mask in zip(sets, half, strict=True))
-            draws = _splits(old, new, control, rows, rank, SPLITS_OF_HALVES, generator)
-            found.append(draws)
-    together = np.array(found).reshape(len(halvings), 2, SPLITS_OF_HALVES, 3)
-    return _Halves(together, rows)
+    found = np.empty((HALVINGS, 2, 3))
+    for i, halving in enumerate(halvings):
+        for side, half in enumerate(halving):
+            x, y, z = (
+                generator.permutation(rows[mask])
+                for rows, mask in zip(sets, half, strict=True)
+            )
+            last = x[::-1][: 2 * m]
+            first = _alike(x[:m], x[m : 2 * m], y[:m], z[:m], rank)
+            second = _alike(last[::2], last[1::2], y[::-1][:m], z[::-1][:m], rank)
+            found[i, side] = np.mean([first, second], axis=0)
+    return _Halves(found, m)
 
 
 def _ratio(

@@ -65,10 +65,9 @@ def token_overlap(
     vocabulary = 1 + max(max(ids) for ids in (*old, *new))
     a, b = (_sets(subjects, vocabulary) for subjects in (old, new))
     common = (a @ b.T).toarray()
-    sizes = np.asarray(a.sum(1)) + np.asarray(b.sum(1)).T
-    jaccard = common / (sizes - common)
+    own, others = (np.asarray(rows.sum(1)).ravel() for rows in (a, b))
+    jaccard = common / (np.add.outer(own, others) - common)
     seen = np.asarray(b.sum(0)).ravel() > 0
-    own = np.asarray(a.sum(1)).ravel()
     last = {ids[-1] for ids in new}
     ends = np.array([ids[-1] in last for ids in old])
     nearest = jaccard.argmax(1)

@@ -10,6 +10,7 @@ from interfere.activations.recording import open_recording
 from interfere.errors import InputError
 from interfere.measures.cka import cka
 from interfere.measures.comparison import compare
+from interfere.measures.displacement_split import displacement_split
 from interfere.measures.drift import drift
 
 FACTS = places()[:12]
@@ -84,6 +85,27 @@ def test_the_diagonal_of_all_pairs_is_the_plain_table(change):
         change.pair.after["blocks.2.hook_out", "prompt_last"].numpy(),
     )
     assert one["cka"].tolist() == pytest.approx([expected.value])
+
+
+def test_split_is_that_of_the_arrays(change):
+    table, facts = change.split(), change.split(per_fact=True)
+    before, after = change.pair.before, change.pair.after
+    names = before.table
+    assert len(table) == len(before.hooks) * 3
+    assert len(facts) == len(table) * 12
+    for row in table.itertuples():
+        key = row.hook, row.position
+        sides = before[key].numpy(), after[key].numpy()
+        found = displacement_split(*sides, names["relation"], names["answer"])
+        assert (row.common, row.low, row.high) == pytest.approx(
+            (found.share.value, found.share.low, found.share.high)
+        )
+        assert row.residual == 1 - row.common
+        part = facts[(facts["hook"] == row.hook) & (facts["position"] == row.position)]
+        assert part["fact"].tolist() == FACTS.ids
+        assert np.array_equal(part["common"], found.common)
+        assert np.array_equal(part["shift"], found.shift)
+    assert table["common"].between(0.01, 1).all(), "shaken weights move facts together"
 
 
 def test_a_recording_beside_itself_has_not_moved(folder):
