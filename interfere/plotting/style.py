@@ -43,6 +43,13 @@ COLOURS = (
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (6, 3)), "-")
 """Told apart in grey too."""
 
+POSITIONS = {
+    "subject_last": "last token of the subject",
+    "prompt_last": "last token of the prompt",
+    "answer_first": "first token of the answer",
+}
+"""Titles of panels, in the order of the question."""
+
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour and line style of each arm, by its place in the study."""
