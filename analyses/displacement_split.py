@@ -6,7 +6,6 @@ squared displacement, with the mean of the seeds' intervals (95 %, answers resam
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import typer
 from matplotlib.figure import Figure
@@ -43,17 +42,9 @@ def tabulate(study: Path) -> pd.DataFrame:
 
 def draw(numbers: pd.DataFrame) -> Figure:
     """A panel a position, a line an arm; the whiskers stand side by side."""
-    positions = [p for p in style.POSITIONS if p in set(numbers["position"])]
     looks = style.looks(numbers["arm"])
-    figure, axes = plt.subplots(
-        1,
-        len(positions),
-        figsize=(3.4 * len(positions), 3.8),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis, position in zip(axes[0], positions, strict=True):
+    figure, axes = style.panels_by_position(numbers["position"], 3.8)
+    for position, axis in axes.items():
         panel = numbers[numbers["position"] == position].sort_values("layer")
         for i, (name, look) in enumerate(looks.items()):
             line = panel[panel["arm"] == name]
@@ -70,10 +61,9 @@ def draw(numbers: pd.DataFrame) -> Figure:
                 **look,
             )
         axis.axhline(0, color="0.5", linewidth=0.8, linestyle=":")
-        axis.set(title=style.POSITIONS[position], xlabel="block")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[0][0].set_ylabel("share of movement common to the relation")
-    style.legend_below(figure, axes[0][0])
+    first = next(iter(axes.values()))
+    first.set_ylabel("share of movement common to the relation")
+    style.legend_below(figure, first)
     return figure
 
 

@@ -8,7 +8,6 @@ import re
 from itertools import product
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
@@ -73,17 +72,9 @@ def tabulate_null(study: Path) -> pd.DataFrame:
 
 def draw(numbers: pd.DataFrame) -> Figure:
     """A panel a position, a line a kind of new subjects; the nulls, if given, in grey."""
-    positions = [p for p in style.POSITIONS if p in set(numbers["position"])]
     looks = style.looks(numbers["keys"])
-    figure, axes = plt.subplots(
-        1,
-        len(positions),
-        figsize=(3.3 * len(positions), 3.4),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis, position in zip(axes[0], positions, strict=True):
+    figure, axes = style.panels_by_position(numbers["position"], 3.4)
+    for position, axis in axes.items():
         panel = numbers[numbers["position"] == position].sort_values("layer")
         for keys, look in looks.items():
             line = panel[panel["keys"] == keys]
@@ -97,10 +88,9 @@ def draw(numbers: pd.DataFrame) -> Figure:
                 )
         for level in (0, 1):
             axis.axhline(level, color="0.5", linewidth=0.8, linestyle=":")
-        axis.set(title=style.POSITIONS[position], xlabel="block")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[0][0].set_ylabel("overlap with old facts")
-    style.legend_below(figure, axes[0][0], columns=3)
+    first = next(iter(axes.values()))
+    first.set_ylabel("overlap with old facts")
+    style.legend_below(figure, first, columns=3)
     return figure
 
 

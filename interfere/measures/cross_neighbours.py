@@ -44,8 +44,8 @@ def cross_neighbours(
     0: the sets lie apart; new / (old + new - 1): they are mixed; above: old facts lie
     nearer to new ones than to each other. Invariances as `metric` has them
     (`metrics.Metric`). The interval resamples old facts' answers with the neighbours of
-    each fact as they are: it says how the mean varies over old facts, not what other new
-    facts would give; the permutation test holds for both.
+    each fact as they are, so it leaves out part of what other facts would change (of sets of
+    90 and 70 facts that were one it covered 91 %); the permutation test leaves out nothing.
 
     Args:
         old: one row a fact, all at one hook and position of one model.

@@ -60,7 +60,9 @@ def domain_classifier(
     learnt. Dimensions are standardised by the training folds; AUC is read within folds,
     since scores of two folds have different offsets. Blind to one shift of all rows and to
     a scaling of each dimension. The interval resamples answers with the classifiers as
-    they were trained. Near .5 under shuffled labels, often just below, as in every
+    they were trained, and leaves out what other training facts would change (of sets of 90
+    and 70 facts that were one it covered 88 %): for whether there is anything, read the
+    shuffled labels. Near .5 under shuffled labels, often just below, as in every
     cross-validation that balances its folds.
 
     Args:

@@ -8,8 +8,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from interfere.errors import InputError
+from interfere.measures.overlap_splits import two_splits
 from interfere.measures.rows import as_rows
-from interfere.measures.subspace_overlap import two_splits
 from interfere.measures.subspaces import check_rank
 
 

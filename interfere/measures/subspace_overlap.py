@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,17 +12,17 @@ from torch import Tensor
 
 from interfere.activations.recording import Recording
 from interfere.errors import InputError
-from interfere.measures.halves import (
-    HALVINGS,
-    Codes,
-    halve,
-    set_codes,
-    student,
-    variance_of_halves,
-)
+from interfere.measures.halves import set_codes, student
 from interfere.measures.one_model import check_one_model, check_places
+from interfere.measures.overlap_splits import (
+    Halves,
+    Similarities,
+    half_similarities,
+    split_similarities,
+    standard_error,
+)
 from interfere.measures.rows import Labels, as_rows
-from interfere.measures.subspaces import alike, basis, check_rank
+from interfere.measures.subspaces import check_rank
 
 LEAST_SPLITS = 20
 
@@ -114,8 +113,10 @@ def subspace_overlap(
 
     clusters = set_codes(answers, (len(x), len(y), len(z)), name)
     with threadpool_limits(1):  # matrices so small are ten times slower on two threads
-        s = _splits(x, y, z, m, rank, splits, np.random.default_rng(seed))
-        halves = _of_halves((x, y, z), clusters, rank, np.random.default_rng([seed, 1]))
+        s = split_similarities(x, y, z, m, rank, splits, np.random.default_rng(seed))
+        halves = half_similarities(
+            (x, y, z), clusters, rank, np.random.default_rng([seed, 1])
+        )
     value, low, high = _ratio(s, halves, student(clusters), m, name)
     to_new, to_control, to_itself = s.mean(0).tolist()
     return Overlap(
@@ -131,95 +132,8 @@ def subspace_overlap(
     )
 
 
-Similarities = Float64[np.ndarray, "splits 3"]
-"""old-new, old-control, old-old'."""
-
-
-def _splits(
-    old: Float64[np.ndarray, "n1 d"],
-    new: Float64[np.ndarray, "n2 d"],
-    control: Float64[np.ndarray, "n3 d"],
-    m: int,
-    rank: int,
-    splits: int,
-    generator: np.random.Generator,
-) -> Similarities:
-    found = np.empty((splits, 3))
-    for split in range(splits):
-        order = generator.permutation(len(old))
-        y, z = (
-            rows[generator.choice(len(rows), m, replace=False)] for rows in (new, control)
-        )
-        found[split] = _alike(old[order[:m]], old[order[m : 2 * m]], y, z, rank)
-    return found
-
-
-def _alike(
-    old: Float64[np.ndarray, "m d"],
-    other_old: Float64[np.ndarray, "m d"],
-    new: Float64[np.ndarray, "m d"],
-    control: Float64[np.ndarray, "m d"],
-    rank: int,
-) -> tuple[float, float, float]:
-    u, v, to_new, to_control = (basis(x, rank) for x in (old, other_old, new, control))
-    return (
-        (alike(u, to_new) + alike(v, to_new)) / 2,
-        (alike(u, to_control) + alike(v, to_control)) / 2,
-        alike(u, v),
-    )
-
-
-def two_splits(
-    old: Float64[np.ndarray, "n1 d"],
-    new: Float64[np.ndarray, "n2 d"],
-    control: Float64[np.ndarray, "n3 d"],
-    m: int,
-    rank: int,
-    generator: np.random.Generator,
-) -> Float64[np.ndarray, "3"]:
-    """Similarities old-new, old-control, old-old', as means of two random splits.
-
-    The second takes the rows that the first left, so that which rows a split draws adds
-    little noise: near the mean of many splits, for the cost of two.
-    """
-    x, y, z = (generator.permutation(rows) for rows in (old, new, control))
-    last = x[::-1][: 2 * m]
-    first = _alike(x[:m], x[m : 2 * m], y[:m], z[:m], rank)
-    second = _alike(last[::2], last[1::2], y[::-1][:m], z[::-1][:m], rank)
-    return np.mean([first, second], axis=0)
-
-
-@dataclass(frozen=True)
-class _Halves:
-    similarities: Float64[np.ndarray, "halvings 2 3"]
-    rows: int
-
-
-def _of_halves(
-    sets: tuple[Float64[np.ndarray, "_ d"], ...],
-    clusters: list[Codes],
-    rank: int,
-    generator: np.random.Generator,
-) -> _Halves | None:
-    """What disjoint halves of all sets give; None where they have too few rows."""
-    halvings = [halve(clusters, generator) for _ in range(HALVINGS)]
-    m = min(
-        min(int(old.sum()) // 2, int(new.sum()), int(control.sum()))
-        for halving in halvings
-        for old, new, control in halving
-    )
-    if m <= rank:
-        return None
-    found = np.empty((HALVINGS, 2, 3))
-    for i, halving in enumerate(halvings):
-        for side, half in enumerate(halving):
-            x, y, z = (rows[mask] for rows, mask in zip(sets, half, strict=True))
-            found[i, side] = two_splits(x, y, z, m, rank, generator)
-    return _Halves(found, m)
-
-
 def _ratio(
-    s: Similarities, halves: _Halves | None, t: float, m: int, name: str
+    s: Similarities, halves: Halves | None, t: float, m: int, name: str
 ) -> tuple[float, float, float]:
     nan = float("nan")
     if np.isnan(s).any():
@@ -229,7 +143,7 @@ def _ratio(
         )
         return nan, nan, nan
     above, below = (s @ ABOVE).mean(), (s @ BELOW).mean()
-    width = t * _error(s, halves, m, lambda x: x @ BELOW)
+    width = t * standard_error(s, halves, m, lambda x: x @ BELOW)
     # At equality nothing but rounding separates old facts from the control.
     if below <= max(np.nan_to_num(width), 1e-12):
         warnings.warn(
@@ -239,7 +153,7 @@ def _ratio(
         )
         return nan, nan, nan
     value = float(above / below)
-    spread = t * _error(s, halves, m, _linear_ratio)
+    spread = t * standard_error(s, halves, m, _linear_ratio)
     if np.isnan(spread):
         warnings.warn(
             f"{name}: the interval is NaN: half of the facts are too few, or have too few "
@@ -256,19 +170,6 @@ def _linear_ratio(s: Float64[np.ndarray, "*draws 3"]) -> Float64[np.ndarray, "*d
     if scale <= 0:
         return np.full(below.shape, np.nan)
     return np.asarray((above - above.mean() / scale * below) / scale)
-
-
-def _error(
-    s: Similarities,
-    halves: _Halves | None,
-    m: int,
-    number: Callable[[np.ndarray], np.ndarray],
-) -> float:
-    """Standard error of a mean over splits: of the choice of facts and of the splits."""
-    if halves is None:
-        return float("nan")
-    between = variance_of_halves(number(halves.similarities)) * halves.rows / m
-    return float(np.sqrt(between + number(s).var(ddof=1) / len(s)))
 
 
 def _mean_distance(

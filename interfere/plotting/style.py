@@ -74,6 +74,26 @@ def band(
     axis.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
 
 
+def panels_by_position(
+    positions: Iterable[str], height: float
+) -> tuple[Figure, dict[str, Axes]]:
+    """A panel for each of `POSITIONS` that is given, over blocks, with one y axis."""
+    given = set(positions)
+    shown = [position for position in POSITIONS if position in given]
+    figure, axes = plt.subplots(
+        1,
+        len(shown),
+        figsize=(3.4 * len(shown), height),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, position in zip(axes[0], shown, strict=True):
+        axis.set(title=POSITIONS[position], xlabel="block")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    return figure, dict(zip(shown, axes[0], strict=True))
+
+
 def legend_below(figure: Figure, axis: Axes, columns: int = 4) -> None:
     """One legend for all panels, under them."""
     handles, labels = axis.get_legend_handles_labels()

@@ -1,5 +1,6 @@
 """Pictures that read recordings: what they tabulate, from a small study made by hand."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,6 +115,7 @@ def test_the_overlap_is_drawn_with_bands_and_without(study, tmp_path):
 
 
 def legend(figure):
+    plt.close(figure)
     return figure.legends[0].get_texts()
 
 
