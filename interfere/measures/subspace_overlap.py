@@ -75,7 +75,7 @@ def subspace_overlap(
     those of two samples of half the size; a halving's squared difference, scaled by the
     rows, is a variance. It counts new and control facts that are used in every split as
     the sample they are. On simulated sets (200, 100, 100 and 500, 300, 150 facts; 40 answers
-    or none; steep and flat spectra) it covered in 92 to 99 % of the draws; where spectra are
+    or none; steep and flat spectra) it covered in 95 to 99 % of the draws; where spectra are
     flat it is up to 1.4 times too wide. With few answers it may undercover. It says nothing
     of other seeds or models, and is NaN, with a warning, where half of the facts are too
     few for `rank` or have too few answers. The overlap itself is NaN, with a warning, where

@@ -22,14 +22,19 @@ def planted(seed: int, pull: float, facts: int = 120, answers: int = 40):
     return old, new, a, b
 
 
-def test_by_hand_on_a_line():
-    found = answer_distance(
+def on_a_line():
+    return answer_distance(
         np.array([[0.0], [10], [50]]),
         np.array([[1.0], [3], [12]]),
         ["a", "b", "c"],
         ["a", "a", "b"],
         metric="euclidean",
     )
+
+
+def test_by_hand_on_a_line():
+    with pytest.warns(UserWarning, match="interval is NaN: it needs more answers"):
+        found = on_a_line()
     assert found.same[:2].tolist() == [2, 2]
     assert np.isnan(found.same[2])
     assert found.other.tolist() == pytest.approx([12, 8, (49 + 47 + 38) / 3])
