@@ -1,21 +1,28 @@
-"""Overlap of new facts with old ones before training: 0 as foreign as the control, 1 as kin."""
+"""Overlap of new facts with old ones before training: 0 as foreign as the control, 1 as kin.
 
+Grey, where nothing is new: 95 % of the overlaps of old facts put in the place of the new
+ones (about 1), and of the control put there (about 0).
+"""
+
+import re
+from itertools import product
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import typer
 from matplotlib.figure import Figure
 
+from interfere.activations.recording import open_recording
 from interfere.errors import InputError
+from interfere.measures.overlap_null import overlap_null
+from interfere.measures.subspace_overlap import layer
 from interfere.plotting import style
+from interfere.study.study import Study
 
 METRICS = ("overlap", "overlap_low", "overlap_high")
-TITLES = {
-    "subject_last": "last token of the subject",
-    "prompt_last": "last token of the prompt",
-    "answer_first": "first token of the answer",
-}
+NULLS = {"as_old": "old facts as if new", "as_control": "control as if new"}
+"""The grey bands: 95 % of the draws of `measures.overlap_null`."""
 
 
 def tabulate(results: pd.DataFrame) -> pd.DataFrame:
@@ -30,35 +37,69 @@ def tabulate(results: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().astype({"layer": int})
 
 
+def tabulate_null(study: Path) -> pd.DataFrame:
+    """position, layer, and the ends of both bands, from the study's recordings.
+
+    Empty without a control, or with too few facts to put any in the place of new ones.
+    """
+    configuration = Study.model_validate_json((study / "study.json").read_text())
+    index = pd.read_csv(study / "recordings.csv")
+    start = index[index["when"] == "before"].drop_duplicates("set").set_index("set")["path"]
+    if "control" not in start:
+        return pd.DataFrame()
+    root = study.parent.parent
+    old, control = (open_recording(root / start[name]) for name in ("held_out", "control"))
+    rank = configuration.interference.rank
+    if min(len(old) // 3, len(control) // 2) <= rank:
+        return pd.DataFrame()
+    rows = []
+    for hook, position in product(old.hooks, old.positions):
+        if not re.fullmatch(r"blocks\.\d+\.hook_out", hook):
+            continue
+        null = overlap_null(
+            old[hook, position].numpy(),
+            control[hook, position].numpy(),
+            rank=rank,
+            name=f"{hook}/{position}",
+        )
+        row: dict[str, object] = {"position": position, "layer": layer(hook)}
+        for name in NULLS:
+            ends = np.quantile(getattr(null, name), [0.025, 0.975])
+            row |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def draw(numbers: pd.DataFrame) -> Figure:
-    """A panel a position, a line a kind of new subjects."""
-    positions = [p for p in TITLES if p in set(numbers["position"])]
+    """A panel a position, a line a kind of new subjects; the nulls, if given, in grey."""
     looks = style.looks(numbers["keys"])
-    figure, axes = plt.subplots(
-        1,
-        len(positions),
-        figsize=(3.3 * len(positions), 3.4),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis, position in zip(axes[0], positions, strict=True):
+    figure, axes = style.panels_by_position(numbers["position"], 3.4)
+    for position, axis in axes.items():
         panel = numbers[numbers["position"] == position].sort_values("layer")
         for keys, look in looks.items():
             line = panel[panel["keys"] == keys]
             style.band(axis, line["layer"], line[list(METRICS)], keys, look, marker="o")
+        for (name, label), grey in zip(NULLS.items(), ("0.75", "0.6"), strict=True):
+            if f"{name}_low" in panel:
+                null = panel.drop_duplicates("layer")
+                ends = null[f"{name}_low"], null[f"{name}_high"]
+                axis.fill_between(
+                    null["layer"], *ends, color=grey, alpha=0.5, linewidth=0, label=label
+                )
         for level in (0, 1):
             axis.axhline(level, color="0.5", linewidth=0.8, linestyle=":")
-        axis.set(title=TITLES[position], xlabel="block")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[0][0].set_ylabel("overlap with old facts")
-    style.legend_below(figure, axes[0][0])
+    first = next(iter(axes.values()))
+    first.set_ylabel("overlap with old facts")
+    style.legend_below(figure, first, columns=3)
     return figure
 
 
 def main(study: Path, out: Path) -> None:
     """Draw from a study's results folder into `out`."""
     numbers = tabulate(pd.read_parquet(study / "results.parquet"))
+    null = tabulate_null(study)
+    if not null.empty:
+        numbers = numbers.merge(null, how="left", on=["position", "layer"])
     style.save(draw(numbers), numbers, out / Path(__file__).stem)
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from interfere.measures.logit_lens import lens_change, logit_lens
     from interfere.measures.lora import merged, read_adapter
     from interfere.measures.mutual_knn import mutual_knn
+    from interfere.measures.nearest_facts import nearest_new_facts
+    from interfere.measures.new_against_old import new_against_old
     from interfere.measures.permutation import sign_flip_test, two_sample_test
     from interfere.measures.predict_forgetting import predict_forgetting
     from interfere.measures.probe import probes
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from interfere.measures.subspace_overlap import overlap
     from interfere.measures.sureness import confident_errors, sureness
     from interfere.measures.svcca import svcca
+    from interfere.measures.token_overlap import subject_overlap
     from interfere.measures.weight_delta import adapter_deltas, delta_table, weight_deltas
     from interfere.models.confidence import confidence
     from interfere.models.load import load_model
@@ -91,6 +94,8 @@ _HOMES = {
     "logit_lens": "measures.logit_lens",
     "merged": "measures.lora",
     "mutual_knn": "measures.mutual_knn",
+    "nearest_new_facts": "measures.nearest_facts",
+    "new_against_old": "measures.new_against_old",
     "open_recording": "activations.recording",
     "outcomes_table": "interventions.outcomes",
     "overlap": "measures.subspace_overlap",
@@ -110,6 +115,7 @@ _HOMES = {
     "sign_flip_test": "measures.permutation",
     "streaming_cka": "measures.streaming_cka",
     "subject_attention": "measures.attention",
+    "subject_overlap": "measures.token_overlap",
     "sureness": "measures.sureness",
     "svcca": "measures.svcca",
     "synthetic_keys": "facts.keys",
@@ -157,6 +163,8 @@ __all__ = [
     "logit_lens",
     "merged",
     "mutual_knn",
+    "nearest_new_facts",
+    "new_against_old",
     "open_recording",
     "outcomes_table",
     "overlap",
@@ -176,6 +184,7 @@ __all__ = [
     "sign_flip_test",
     "streaming_cka",
     "subject_attention",
+    "subject_overlap",
     "sureness",
     "svcca",
     "synthetic_keys",

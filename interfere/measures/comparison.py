@@ -1,4 +1,4 @@
-"""Before and after, aligned fact by fact: drift, similarity and net loss as tables."""
+"""Before and after, aligned fact by fact: drift, similarity, split and net loss."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +13,7 @@ from interfere.activations.recording import Recording, open_recording
 from interfere.measures.all_pairs_cka import all_pairs_cka
 from interfere.measures.behaviour import behaviour
 from interfere.measures.cka import cka
+from interfere.measures.displacement_split import displacement_split
 from interfere.measures.drift import drift
 from interfere.measures.jackknife import GROUPS
 from interfere.measures.rows import as_rows
@@ -97,6 +98,41 @@ class Comparison:
                 ends = {end: float(getattr(found, end)) for end in ("value", "low", "high")}
                 rows.append(row | ends | {"facts": len(before), "groups": found.groups})
         return pd.DataFrame(rows)
+
+    def split(self, per_fact: bool = False) -> pd.DataFrame:
+        """Displacement common to a relation and a fact's own: a row a hook and position.
+
+        Columns: hook, position, common (share of the squared displacement that all facts
+        of a relation have in common), low, high (95 %, answers resampled), residual
+        (1 - common), smallest (share that could have shown), facts. With `per_fact` a row
+        a fact instead: hook, position, fact (its id), relation, common, residual,
+        alignment, length, shift as in `measures.displacement_split`.
+
+        Raises:
+            InputError: a NaN or infinite activation.
+        """
+        facts = self.pair.before.table
+        tables = []
+        for hook, position in product(self.pair.hooks, self.pair.positions):
+            found = displacement_split(
+                *self._rows(hook, position),
+                facts["relation"],
+                facts["answer"],
+                name=self._name(hook, position),
+            )
+            if per_fact:
+                table = facts[["id", "relation"]].rename(columns={"id": "fact"})
+                for field in ("common", "residual", "alignment", "length", "shift"):
+                    table[field] = getattr(found, field)
+            else:
+                share = found.share
+                row = {"common": share.value, "low": share.low, "high": share.high}
+                row |= {"residual": 1 - share.value, "smallest": share.smallest}
+                table = pd.DataFrame([row | {"facts": found.facts}])
+            table.insert(0, "hook", hook)
+            table.insert(1, "position", position)
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
 
     def net_loss(self) -> pd.DataFrame:
         """One row: facts, right_before, right_after, lost, gained, net_loss.

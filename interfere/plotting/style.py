@@ -43,6 +43,13 @@ COLOURS = (
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (6, 3)), "-")
 """Told apart in grey too."""
 
+POSITIONS = {
+    "subject_last": "last token of the subject",
+    "prompt_last": "last token of the prompt",
+    "answer_first": "first token of the answer",
+}
+"""Titles of panels, in the order of the question."""
+
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour and line style of each arm, by its place in the study."""
@@ -65,6 +72,26 @@ def band(
     middle, low, high = (curve.iloc[:, i] for i in range(3))
     axis.plot(x, middle, label=label, marker=marker, markersize=3, **look)
     axis.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def panels_by_position(
+    positions: Iterable[str], height: float
+) -> tuple[Figure, dict[str, Axes]]:
+    """A panel for each of `POSITIONS` that is given, over blocks, with one y axis."""
+    given = set(positions)
+    shown = [position for position in POSITIONS if position in given]
+    figure, axes = plt.subplots(
+        1,
+        len(shown),
+        figsize=(3.4 * len(shown), height),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, position in zip(axes[0], shown, strict=True):
+        axis.set(title=POSITIONS[position], xlabel="block")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    return figure, dict(zip(shown, axes[0], strict=True))
 
 
 def legend_below(figure: Figure, axis: Axes, columns: int = 4) -> None:

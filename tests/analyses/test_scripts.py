@@ -1,22 +1,14 @@
 """Each script's table, from results made by hand; the pictures are drawn in test_reproduce."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from analysis_script import script
 
 from interfere.errors import InputError
 from interfere.report.figures import scripts
-
-
-def script(name: str):
-    path = next(path for path in scripts() if path.stem == name)
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def rows(**columns) -> pd.DataFrame:

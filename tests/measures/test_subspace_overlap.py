@@ -52,17 +52,74 @@ def test_few_new_facts_set_the_rows():
     assert found.overlap == pytest.approx(1, abs=0.05)
 
 
-def test_the_interval_is_about_as_wide_as_redrawing_facts_gives():
-    scale = 1 / np.sqrt(np.arange(1, D + 1))
-    axes = scale, np.roll(scale, 6), scale[::-1]
+def drawn(kind: str, seed: int, answers: int | None):
+    """Old, new and control facts of one population, 200, 100 and 100, and their answers."""
+    rng, d = np.random.default_rng(seed), 16
+    if kind == "flat":
+        scale = 1 / np.sqrt(np.arange(1, d + 1))
+        mixing = [np.diag(np.roll(scale, by)) for by in (0, 2, 6)]
+    else:  # tilted from the old facts' axes by so many radians, into others
+        mixing = []
+        for tilt, into in ((0.0, 3), (0.8, 3), (1.3, 6)):
+            axes = 0.15 * np.eye(d)
+            axes[range(3), range(3)] += np.cos(tilt)
+            axes[range(3), range(into, into + 3)] += np.sin(tilt)
+            mixing.append(axes)
+    sets, labels = [], []
+    for facts, matrix in zip((200, 100, 100), mixing, strict=True):
+        rows = rng.normal(size=(facts, d))
+        if answers:
+            answer = rng.integers(0, answers, facts)
+            rows = 0.6**0.5 * rows + 0.4**0.5 * rng.normal(size=(answers, d))[answer]
+            labels.append(answer)
+        sets.append(rows @ matrix)
+    return sets, tuple(labels) if answers else None
+
+
+def covered(kind: str, answers: int | None, draws: int) -> float:
     found = []
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        sets = (rng.normal(size=(80, D)) * axis for axis in axes)
-        found.append(subspace_overlap(*sets, rank=6, seed=seed))
-    spread = np.std([f.overlap for f in found], ddof=1)
-    error = np.median([f.high - f.low for f in found]) / 2 / 2.093  # t(19)
-    assert 0.6 < error / spread < 1.6
+    for seed in range(draws):
+        sets, labels = drawn(kind, seed, answers)
+        found.append(subspace_overlap(*sets, rank=3, seed=seed, answers=labels))
+    truth = np.mean([f.overlap for f in found])
+    return np.mean([f.low <= truth <= f.high for f in found])
+
+
+def test_the_interval_covers_where_new_and_control_facts_are_all_used():
+    """Its spread over splits, which holds them fixed, covered a tenth of the draws."""
+    assert covered("tilted", None, 40) > 0.82
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answers", [None, 40])
+@pytest.mark.parametrize("kind", ["tilted", "flat"])
+def test_the_interval_covers(kind, answers):
+    assert covered(kind, answers, 150) >= 0.9
+
+
+def test_facts_that_move_by_answer_widen_the_interval():
+    rng = np.random.default_rng(0)
+    sets, labels = drawn("flat", 0, 12)
+    plain = subspace_overlap(*sets, rank=3)
+    by_answer = subspace_overlap(*sets, rank=3, answers=labels)
+    assert by_answer.overlap == plain.overlap
+    assert by_answer.high - by_answer.low > 1.2 * (plain.high - plain.low)
+    mixed = tuple(rng.permutation(codes) for codes in labels)
+    again = subspace_overlap(*sets, rank=3, answers=mixed)
+    assert again.high - again.low < by_answer.high - by_answer.low
+
+
+def test_too_few_facts_or_answers_to_halve_have_no_interval():
+    new = lying_in(range(2, 6), 2, 9)
+    with pytest.warns(UserWarning, match="at L1: the interval is NaN: half of the facts"):
+        found = subspace_overlap(OLD, new, CONTROL, rank=5, name="at L1")
+    assert np.isnan([found.low, found.high]).all()
+    one = np.zeros(80, dtype=int)
+    with pytest.warns(UserWarning, match="the interval is NaN"):
+        found = subspace_overlap(
+            OLD, lying_in(range(2, 6), 2), CONTROL, rank=4, answers=(one, one, one)
+        )
+    assert found.overlap == pytest.approx(0.5, abs=0.02)
 
 
 def test_more_new_facts_than_old_ones_bring_nothing_nearer():
@@ -132,6 +189,10 @@ def test_bad_arguments_are_refused():
         InputError, match=r"differ in dimensions \(old 24, new 24, control 5\)"
     ):
         subspace_overlap(OLD, OLD, CONTROL[:, :5], rank=4)
+    with pytest.raises(
+        InputError, match="overlap, answers: expected a label for each of 80"
+    ):
+        subspace_overlap(OLD, OLD, CONTROL, rank=4, answers=([1], range(80), range(80)))
     with pytest.raises(InputError, match="overlap, new: needs at least 4 facts, got 3"):
         subspace_overlap(OLD, OLD[:3], CONTROL, rank=2)
 
@@ -158,7 +219,8 @@ def test_a_row_a_hook(recordings):
         warnings.simplefilter("ignore")
         table = overlap(**recordings, position="prompt_last", rank=3, seed=5)
         sets = (r["blocks.1.hook_out", "prompt_last"].numpy() for r in recordings.values())
-        expected = asdict(subspace_overlap(*sets, rank=3, seed=5))
+        answers = tuple(r.table["answer"] for r in recordings.values())
+        expected = asdict(subspace_overlap(*sets, rank=3, seed=5, answers=answers))
     assert table["hook"].tolist() == recordings["old"].hooks
     assert table["layer"].astype(object).fillna(-1).tolist() == [0, 1, 2, -1]
     row = table.drop(columns=["hook", "layer"]).loc[1].to_dict()

@@ -1,0 +1,36 @@
+"""Where a value lies among permuted ones, by hand and uniformly under the null."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from interfere.errors import InputError
+from interfere.measures.permuted import against_permuted
+
+
+def test_by_hand():
+    found = against_permuted(9.0, np.arange(1.0, 20))  # 9 of 19 below, 11 at least as large
+    assert found.mean == 10
+    assert found.p_value == pytest.approx(2 * 10 / 20)
+    assert against_permuted(25.0, np.arange(1.0, 20)).p_value == pytest.approx(2 / 20)
+    assert against_permuted(-3.0, np.arange(1.0, 20)).p_value == pytest.approx(2 / 20)
+    assert (found.low, found.high) == pytest.approx((1.45, 18.55))
+
+
+def test_equal_up_to_rounding_is_equal():
+    assert against_permuted(0.1 + 0.2, np.full(99, 0.3)).p_value == 1
+
+
+def test_p_values_are_uniform():
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(2000, 200))
+    p_values = [against_permuted(float(d[0]), d[1:]).p_value for d in draws]
+    jittered = np.array(p_values) - rng.uniform(0, 0.01, size=2000)  # they are multiples
+    assert stats.kstest(jittered, "uniform").pvalue > 0.01
+
+
+def test_nan_and_nothing():
+    assert np.isnan(against_permuted(float("nan"), np.zeros(3)).p_value)
+    assert np.isnan(against_permuted(0.0, np.array([1, np.nan])).mean)
+    with pytest.raises(InputError, match="permutations must be 1 or more"):
+        against_permuted(0.0, np.empty(0))
