@@ -43,6 +43,11 @@ def reading() -> str:
     return re.search(r"```python\n(import h5py\n.*?)```", text, re.DOTALL)[1]
 
 
+def measuring() -> str:
+    text = (Path(__file__).parent.parent / "docs" / "measures.md").read_text()
+    return "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+
+
 def test_notebook_runs_as_written(tmp_path, monkeypatch):
     names = run(notebook(), tmp_path, monkeypatch)
     check(names)
@@ -57,6 +62,8 @@ def test_notebook_runs_as_written(tmp_path, monkeypatch):
     assert np.array_equal(third, before.tokens[3])
     assert (names["knowledge"].table["category"] == "HighlyKnown").sum() > 1000
     assert np.isfinite(names["overlap"]["overlap"]).all()
+    exec(measuring(), names)  # docs/measures.md goes on from the notebook
+    assert len(names["patched"].table()) == 2 * names["model"].layers
 
 
 @pytest.mark.skipif(
