@@ -1,0 +1,126 @@
+"""Loss gradients of many examples, by component, each in a fixed count of numbers."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from interfere.errors import InputError
+from interfere.models.example_gradients import Factors, answer_losses, example_gradients
+from interfere.models.gradient_check import check_seen
+from interfere.models.gradient_shares import gradient_shares
+from interfere.models.gradient_sketch import MatrixSketch, VectorSketch
+from interfere.models.parameter_groups import components
+
+NUMBERS = 1 << 17
+"""Of an example's sketch, all parameters together."""
+
+EVEN = 0.5
+"""Of the numbers, what is dealt evenly to matrices; the rest goes by share of the norm."""
+
+LEAST = 16
+"""Numbers that the smallest parameter gets, unless it has fewer itself."""
+
+
+@dataclass(frozen=True)
+class SketchedGradients:
+    """Examples' losses, and sketches of their gradients."""
+
+    losses: Float[Tensor, " examples"]
+    """Nats, summed over the answer's tokens."""
+    plain: dict[str, Float[Tensor, "examples numbers"]]
+    """By component; inner products are those of the gradients, up to the sketch's noise."""
+    scaled: dict[str, Float[Tensor, "examples numbers"]]
+    """The same of gradients times the scale; empty without one."""
+
+
+class GradientSketcher:
+    """Sketches gradients of a network as it is now, each call by the same random sketch.
+
+    Inner products are right on average over seeds; their noise falls with the root of
+    `numbers`, and is gone where there are as many as parameters. Every parameter is in:
+    matrices, embeddings (tied or not), norms and biases.
+    """
+
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        ids: Int[Tensor, "examples tokens"],
+        answer: Bool[Tensor, "examples tokens"],
+        *,
+        scale: Mapping[str, Tensor] | None = None,
+        numbers: int = NUMBERS,
+        seed: int = 0,
+    ) -> None:
+        """A few rows of `ids` and `answer` show which parameters deserve the numbers.
+
+        Raises:
+            InputError: an architecture whose gradients aren't all seen, or half precision.
+        """
+        if network.dtype != torch.float32:
+            raise InputError(
+                f"{type(network).__name__} has {network.dtype} weights, too coarse for "
+                "products of gradients; load it with dtype='float32'"
+            )
+        check_seen(network, ids[:1], answer[:1])
+        self._network, self._components = network, components(network)
+        allotted = _allot(network, gradient_shares(network, ids, answer), numbers)
+        looked_up = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
+        self._sketches: dict[str, MatrixSketch | VectorSketch] = {}
+        for name, parameter in network.named_parameters():
+            place, words = parameter.device, _generator(name, seed)
+            own = None if scale is None else scale[name]
+            settings = (parameter.shape, allotted[name], words, place, own)
+            self._sketches[name] = (
+                MatrixSketch(*settings, looked_up=id(parameter) in looked_up)
+                if parameter.ndim == 2
+                else VectorSketch(*settings)
+            )
+
+    def __call__(
+        self, ids: Int[Tensor, "examples tokens"], answer: Bool[Tensor, "examples tokens"]
+    ) -> SketchedGradients:
+        """Run one batch, padded on the right; `answer`: the tokens that the loss is of."""
+        found: dict[str, Tensor] = {}
+
+        def receive(name: str, factors: Factors) -> None:
+            sketch = self._sketches[name](factors)
+            found[name] = found[name] + sketch if name in found else sketch
+
+        with example_gradients(self._network, receive):
+            losses = answer_losses(self._network, ids, answer)
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+        kinds: tuple[dict[str, list[Tensor]], ...] = ({}, {})
+        for name in self._sketches:
+            for kind, sketch in zip(kinds, found[name], strict=False):
+                kind.setdefault(self._components[name], []).append(sketch)
+        plain, scaled = (
+            {component: torch.cat(parts, 1) for component, parts in kind.items()}
+            for kind in kinds
+        )
+        return SketchedGradients(losses.detach(), plain, scaled)
+
+
+def _generator(name: str, seed: int) -> torch.Generator:
+    """Of its own for each parameter: its sketch does not hang on which others there are."""
+    words = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(words[:8], "big") >> 1)
+
+
+def _allot(
+    network: PreTrainedModel, shares: Mapping[str, float], numbers: int
+) -> dict[str, int]:
+    """Noise adds up as the squares of shares: large ones deserve more numbers."""
+    parameters = dict(network.named_parameters())
+    matrices = sum(p.ndim == 2 for p in parameters.values())
+    return {
+        name: max(
+            LEAST,
+            int(numbers * (EVEN * (p.ndim == 2) / matrices + (1 - EVEN) * shares[name])),
+        )
+        for name, p in parameters.items()
+    }
