@@ -6,7 +6,7 @@ from torch import Tensor
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
-from interfere.measures.gradient_kernel import GradientKernel, gradient_kernel
+from interfere.measures.gradient_kernel import GradientKernel, Optimizer, gradient_kernel
 from interfere.models.exact_products import exact_products
 from interfere.models.model import Model
 from interfere.models.sketched_gradients import NUMBERS, GradientSketcher
@@ -31,7 +31,7 @@ def fact_gradients(
     numbers: int = NUMBERS,
     batch_size: int = 32,
     seed: int = 0,
-) -> dict[str, GradientKernel]:
+) -> dict[Optimizer, GradientKernel]:
     """Gradient kernels of old facts against new ones: "sgd", and "adamw" given its v̂.
 
     One forward and backward pass over every fact; a fact's gradient is kept as a random
@@ -64,12 +64,10 @@ def fact_gradients(
     sketcher = GradientSketcher(
         network, ids, answer, scale=scale, numbers=numbers, seed=seed
     )
-    sides = [_sketches(sketcher, model, own, batch_size) for own in rows.values()]
+    before, after = (_sketches(sketcher, model, own, batch_size) for own in rows.values())
     return {
-        optimizer: gradient_kernel(
-            *(side[optimizer] for side in sides), old, new, optimizer
-        )
-        for optimizer in (("sgd",) if scale is None else ("sgd", "adamw"))
+        optimizer: gradient_kernel(before[optimizer], after[optimizer], old, new, optimizer)
+        for optimizer in _optimizers(scale)
     }
 
 
@@ -80,7 +78,7 @@ def exact_gradients(
     *,
     second_moments: Moments | None = None,
     epsilon: float = 1e-8,
-) -> dict[str, GradientKernel]:
+) -> dict[Optimizer, GradientKernel]:
     """The same without a sketch, for blocks such as 32 × 32; all facts in one batch.
 
     Gradients are formed some columns at a time. Arguments as in `fact_gradients`.
@@ -96,8 +94,8 @@ def exact_gradients(
     scale = _scale(model, second_moments, epsilon)
     rows = _rows(model, old) + _rows(model, new)
     ids, answer = _tensors(rows, model)
-    kernels = {}
-    for optimizer in ("sgd",) if scale is None else ("sgd", "adamw"):
+    kernels: dict[Optimizer, GradientKernel] = {}
+    for optimizer in _optimizers(scale):
         own = scale if optimizer == "adamw" else None
         products = exact_products(model.network, ids, answer, scale=own)
         arrays = {name: values.numpy() for name, values in products.items()}
@@ -119,6 +117,10 @@ def _scale(
     if second_moments is None:
         return None
     return adamw_scale(model.network, second_moments, epsilon=epsilon)
+
+
+def _optimizers(scale: object) -> tuple[Optimizer, ...]:
+    return ("sgd",) if scale is None else ("sgd", "adamw")
 
 
 def _rows(model: Model, facts: FactSet) -> list[Row]:

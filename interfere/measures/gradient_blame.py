@@ -47,6 +47,37 @@ def risk(
     return _table(rise.T, kernel.old, kernel.new, resamples, seed)
 
 
+def harm(
+    rise: Float64[np.ndarray, "others facts"],
+    answers: Labels,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """A row a column of `rise`: its sum, `harm`, and the 95 % interval, `low` and `high`.
+
+    Rows are resampled by cluster, at the number that there are. NaN intervals, with a
+    warning, where there is but one answer.
+
+    Args:
+        rise: of each other fact's loss, by each fact.
+        answers: one a row: facts of one answer move together.
+        resamples: of the answers.
+        seed: of the resampling.
+    """
+    count = len(rise)
+    columns = np.hstack([rise, np.ones((count, 1))])
+    sums = resampled_sums(columns, answers, resamples=resamples, seed=seed)
+    drawn = [count * ratio(sums[:, [j, -1]]) for j in range(rise.shape[1])]
+    ends = np.array([percentiles(draws, answers) for draws in drawn])
+    if np.isnan(ends).any():
+        warnings.warn(
+            "intervals are NaN: they need 2 or more answers, none of nearly all facts",
+            stacklevel=2,
+        )
+    return pd.DataFrame({"harm": rise.sum(0), "low": ends[:, 0], "high": ends[:, 1]})
+
+
 def _table(
     rise: Float64[np.ndarray, "others facts"],
     facts: FactSet,
@@ -54,26 +85,7 @@ def _table(
     resamples: int,
     seed: int,
 ) -> pd.DataFrame:
-    clusters = [fact.answer for fact in others]
-    low, high = _intervals(rise, clusters, resamples, seed)
-    table = facts.table[["id", "subject", "answer"]].assign(
-        harm=rise.sum(0), low=low, high=high
-    )
+    answers = [fact.answer for fact in others]
+    found = harm(rise, answers, resamples=resamples, seed=seed)
+    table = pd.concat([facts.table[["id", "subject", "answer"]], found], axis=1)
     return table.sort_values("harm", ascending=False, kind="stable", ignore_index=True)
-
-
-def _intervals(
-    values: Float64[np.ndarray, "others facts"], clusters: Labels, resamples: int, seed: int
-) -> Float64[np.ndarray, "2 facts"]:
-    """Of each column's sum, at the number of rows that there are."""
-    count = len(values)
-    columns = np.hstack([values, np.ones((count, 1))])
-    sums = resampled_sums(columns, clusters, resamples=resamples, seed=seed)
-    drawn = [count * ratio(sums[:, [j, -1]]) for j in range(values.shape[1])]
-    ends = np.array([percentiles(draws, clusters) for draws in drawn]).T
-    if np.isnan(ends).any():
-        warnings.warn(
-            "intervals are NaN: they need 2 or more answers, none of nearly all facts",
-            stacklevel=4,
-        )
-    return ends

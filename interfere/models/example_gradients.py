@@ -92,7 +92,7 @@ def answer_losses(
         inner = body(network)
         hidden = inner(input_ids=ids, attention_mask=mask, use_cache=False)[0]
         picked = hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1]))
-        logits = unembed(network, picked).float()
+        logits = unembed(network, picked)
     losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
     return losses.sum(1)
 
@@ -183,7 +183,7 @@ class _Watch:
         values = {name: p.detach() for name, p in own.items()}
 
         def of_one(x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
-            _, back = vjp(lambda w: functional_call(module, w, (x,)), values)
+            back = vjp(lambda w: functional_call(module, w, (x,)), values)[1]
             found: dict[str, Tensor] = back(gradient)[0]
             return found
 

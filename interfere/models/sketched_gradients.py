@@ -16,11 +16,11 @@ from interfere.models.gradient_shares import gradient_shares
 from interfere.models.gradient_sketch import MatrixSketch, VectorSketch
 from interfere.models.parameter_groups import components
 
-NUMBERS = 1 << 17
+NUMBERS = 1 << 18
 """Of an example's sketch, all parameters together."""
 
-EVEN = 0.5
-"""Of the numbers, what is dealt evenly to matrices; the rest goes by share of the norm."""
+EVEN = 0.25
+"""Of the numbers, what is dealt evenly to all parameters; the rest goes by share of the norm."""
 
 LEAST = 16
 """Numbers that the smallest parameter gets, unless it has fewer itself."""
@@ -68,7 +68,7 @@ class GradientSketcher:
             )
         check_seen(network, ids[:1], answer[:1])
         self._network, self._components = network, components(network)
-        allotted = _allot(network, gradient_shares(network, ids, answer), numbers)
+        allotted = _allot(gradient_shares(network, ids, answer), numbers)
         looked_up = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
         self._sketches: dict[str, MatrixSketch | VectorSketch] = {}
         for name, parameter in network.named_parameters():
@@ -111,16 +111,9 @@ def _generator(name: str, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(words[:8], "big") >> 1)
 
 
-def _allot(
-    network: PreTrainedModel, shares: Mapping[str, float], numbers: int
-) -> dict[str, int]:
+def _allot(shares: Mapping[str, float], numbers: int) -> dict[str, int]:
     """Noise adds up as the squares of shares: large ones deserve more numbers."""
-    parameters = dict(network.named_parameters())
-    matrices = sum(p.ndim == 2 for p in parameters.values())
     return {
-        name: max(
-            LEAST,
-            int(numbers * (EVEN * (p.ndim == 2) / matrices + (1 - EVEN) * shares[name])),
-        )
-        for name, p in parameters.items()
+        name: max(LEAST, int(numbers * (EVEN / len(shares) + (1 - EVEN) * share)))
+        for name, share in shares.items()
     }

@@ -25,7 +25,7 @@ def second_moments(optimizer: Optimizer, network: PreTrainedModel) -> dict[str, 
         InputError: an optimizer without such a state.
     """
     betas = {
-        id(p): group.get("betas")
+        id(p): group.get("betas", (0.0, 0.0))
         for group in optimizer.param_groups
         for p in group["params"]
     }
