@@ -8,6 +8,7 @@ import pandas as pd
 import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from interfere.errors import InputError
 from interfere.measures.gradient_blame import harm
@@ -34,7 +35,7 @@ def tabulate(pairs: pd.DataFrame) -> pd.DataFrame:
 
 def _placed(pairs: pd.DataFrame) -> pd.DataFrame:
     for side, other in (("old", "new"), ("new", "old")):
-        table = pairs.pivot(index=other, columns=side, values="product")
+        table = pairs.set_index([other, side])["product"].unstack()  # noqa: PD010
         answers = pairs.drop_duplicates(other).set_index(other)[f"{other}_answer"]
         found = harm(-table.to_numpy(), answers[table.index]) / len(table)
         facts = pairs.drop_duplicates(side).set_index(side)[[f"{side}_answer"]]
@@ -48,7 +49,11 @@ def _placed(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(numbers: pd.DataFrame) -> Figure:
-    """A map an optimizer; above it the harm of each new fact, beside it that of each old."""
+    """A map an optimizer; above it what each new fact does, beside it what each old suffers.
+
+    Harm: mean predicted rise of the loss (nats) for a learning rate of 1, with its 95 %
+    interval.
+    """
     kinds = [kind for kind in TITLES if kind in set(numbers["optimizer"])]
     figure, axes = plt.subplots(
         2,
@@ -62,6 +67,8 @@ def draw(numbers: pd.DataFrame) -> Figure:
     for i, kind in enumerate(kinds):
         own = numbers[numbers["optimizer"] == kind]
         (above, corner), (middle, beside) = axes[:, 2 * i : 2 * i + 2]
+        above.sharex(middle)
+        beside.sharey(middle)
         corner.axis("off")
         _map(figure, middle, own)
         _harm(above, own, "new")
@@ -71,7 +78,8 @@ def draw(numbers: pd.DataFrame) -> Figure:
 
 
 def _map(figure: Figure, axis: Axes, own: pd.DataFrame) -> None:
-    cosines = own.pivot(index="old_place", columns="new_place", values="cosine").to_numpy()
+    places = own.set_index(["old_place", "new_place"])
+    cosines = places["cosine"].unstack().to_numpy()  # noqa: PD010
     most = np.nanquantile(np.abs(cosines), 0.99)
     # Light to dark throughout, so that the sign is legible in grey.
     image = axis.imshow(cosines, cmap="cividis", vmin=-most, vmax=most, aspect="auto")
@@ -81,7 +89,12 @@ def _map(figure: Figure, axis: Axes, own: pd.DataFrame) -> None:
         places, names = _names(own, side)
         ticks(places, names, rotation=90 if side == "new" else 0, fontsize=7)
     figure.colorbar(
-        image, ax=axis, location="bottom", label="cosine of loss gradients", extend="both"
+        image,
+        ax=axis,
+        location="bottom",
+        label="cosine of loss gradients",
+        extend="both",
+        ticks=MaxNLocator(5),
     )
 
 
@@ -89,17 +102,23 @@ def _harm(axis: Axes, own: pd.DataFrame, side: str) -> None:
     facts = own.drop_duplicates(side).sort_values(f"{side}_place")
     place = facts[f"{side}_place"]
     value, low, high = (facts[f"{side}_{name}"] for name in ("harm", "low", "high"))
-    along = side == "new"
-    bars, fill, line = (
-        (axis.vlines, axis.fill_between, axis.axhline)
-        if along
-        else (axis.hlines, axis.fill_betweenx, axis.axvline)
+    if side == "new":
+        axis.vlines(place, low, high, color=style.COLOURS[5], linewidth=1.2)
+        axis.plot(place, value, "k.", markersize=2.5)
+        axis.axhline(0, color="0.4", linewidth=0.8)
+        axis.set_ylabel("harm")
+        axis.tick_params(labelbottom=False)
+        axis.yaxis.set_major_locator(MaxNLocator(3))
+    else:
+        axis.hlines(place, low, high, color=style.COLOURS[5], linewidth=1.2)
+        axis.plot(value, place, "k.", markersize=2.5)
+        axis.axvline(0, color="0.4", linewidth=0.8)
+        axis.set_title("harm", fontsize="medium")
+        axis.tick_params(labelleft=False)
+        axis.xaxis.set_major_locator(MaxNLocator(2))
+    axis.ticklabel_format(
+        axis="y" if side == "new" else "x", scilimits=(-2, 2), useMathText=True
     )
-    bars(place, low, high, color=style.COLOURS[5], linewidth=1.2)
-    axis.scatter(
-        *((place, value) if along else (value, place)), s=3, color="black", zorder=3
-    )
-    line(0, color="0.4", linewidth=0.8)
 
 
 def _names(own: pd.DataFrame, side: str) -> tuple[list[float], list[str]]:

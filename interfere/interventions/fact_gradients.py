@@ -137,7 +137,7 @@ def _tensors(rows: list[Row], model: Model) -> tuple[Tensor, Tensor]:
 
 def _sketches(
     sketcher: GradientSketcher, model: Model, rows: list[Row], batch_size: int
-) -> dict[str, dict[str, Float32[np.ndarray, "facts numbers"]]]:
+) -> dict[str, dict[str, Float32[np.ndarray, "facts _"]]]:
     """By optimizer and component a row a fact, in the order of the facts."""
     # By length, so that batches hold little padding.
     order = np.argsort([len(row["input_ids"]) for row in rows], kind="stable")

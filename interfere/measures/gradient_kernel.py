@@ -14,7 +14,6 @@ from interfere.facts.fact import FactSet
 from interfere.measures.rows import Array, as_rows
 
 Optimizer = Literal["sgd", "adamw"]
-Sides = dict[str, Float64[np.ndarray, " facts"]]
 Products = dict[str, Float64[np.ndarray, "old new"]]
 
 
@@ -35,9 +34,9 @@ class GradientKernel:
     new: FactSet
     products: Products
     """By component; entry (i, j) is of old fact i and new fact j."""
-    old_squares: Sides
+    old_squares: dict[str, Float64[np.ndarray, " old"]]
     """Squared norm of each old fact's gradient, by component."""
-    new_squares: Sides
+    new_squares: dict[str, Float64[np.ndarray, " new"]]
 
     def product(self, *components: str) -> Float64[np.ndarray, "old new"]:
         """Sum over these components, or over all.

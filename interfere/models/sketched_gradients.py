@@ -32,9 +32,9 @@ class SketchedGradients:
 
     losses: Float[Tensor, " examples"]
     """Nats, summed over the answer's tokens."""
-    plain: dict[str, Float[Tensor, "examples numbers"]]
+    plain: dict[str, Float[Tensor, "examples _"]]
     """By component; inner products are those of the gradients, up to the sketch's noise."""
-    scaled: dict[str, Float[Tensor, "examples numbers"]]
+    scaled: dict[str, Float[Tensor, "examples _"]]
     """The same of gradients times the scale; empty without one."""
 
 
