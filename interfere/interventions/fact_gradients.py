@@ -1,6 +1,7 @@
 """Old and new facts' loss gradients in one model, and their inner products."""
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 from torch import Tensor
 
@@ -60,9 +61,15 @@ def fact_gradients(
     scale = _scale(model, second_moments, epsilon)
     rows = {"old": _rows(model, old), "new": _rows(model, new)}
     ids, answer = _tensors([*rows["old"][:SAMPLE], *rows["new"][:SAMPLE]], model)
-    network = model.network
+    tokens = {t for own in rows.values() for row in own for t in row["input_ids"]}
     sketcher = GradientSketcher(
-        network, ids, answer, scale=scale, numbers=numbers, seed=seed
+        model.network,
+        ids,
+        answer,
+        scale=scale,
+        numbers=numbers,
+        seed=seed,
+        tokens=torch.tensor(sorted(tokens)),
     )
     before, after = (_sketches(sketcher, model, own, batch_size) for own in rows.values())
     return {

@@ -13,13 +13,17 @@ from math import isqrt, sqrt
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interfere.models.example_gradients import Factors, Lookup, Outer, Whole
 
 Sketched = Float[Tensor, "kinds examples numbers"]
 """Plain first; scaled second, where there is a scale."""
+
+
+ROWS_FIRST = 4
+"""Where ids choose rows: how many times more buckets than directions."""
 
 
 class VectorSketch:
@@ -57,14 +61,20 @@ class MatrixSketch:
         scale: Tensor | None = None,
         *,
         looked_up: bool = False,
+        apart: Int[Tensor, " few"] | None = None,
     ) -> None:
-        """`scale` multiplies the gradient's entries; `looked_up`: ids choose rows."""
+        """`scale` multiplies the gradient's entries; `looked_up`: ids choose rows.
+
+        `apart`: rows that shall not meet in a bucket, as far as there are buckets.
+        """
         rows, columns = shape
         self._long_rows = looked_up or rows >= columns
         long, short = (rows, columns) if self._long_rows else (columns, rows)
-        directions = min(short, max(isqrt(numbers), 1))
+        # Few ids are chosen, so that buckets of their own make most products of rows exact.
+        square = numbers // ROWS_FIRST if looked_up else numbers
+        directions = min(short, max(isqrt(square), 1))
         buckets = max(numbers // directions, 1)
-        self._buckets = _Buckets(long, buckets, generator, device)
+        self._buckets = _Buckets(long, buckets, generator, device, apart)
         random = torch.randn(short, directions, generator=generator)
         orthonormal = torch.linalg.qr(random).Q
         self._directions = (orthonormal * sqrt(short / directions)).to(device)
@@ -121,20 +131,31 @@ class _Buckets:
     """A random partition of coordinates into at most `count` buckets of equal size."""
 
     def __init__(
-        self, length: int, count: int, generator: torch.Generator, device: torch.device
+        self,
+        length: int,
+        count: int,
+        generator: torch.Generator,
+        device: torch.device,
+        apart: Tensor | None = None,
     ) -> None:
         self.size = -(-length // count)
         self.count = -(-length // self.size)
         self._padding = self.count * self.size - length
         signs = 2 * torch.randint(2, (length,), generator=generator) - 1
         order = torch.randperm(length, generator=generator)
-        self._order, self.signs = order.to(device), signs.float().to(device)
-        self.place = order.argsort().to(device)
+        if apart is not None:
+            chosen = torch.isin(order, apart.cpu())
+            order = torch.cat([order[chosen], order[~chosen]])
+        # Dealt out like cards, so that the first `count` are in buckets of their own.
+        dealt = F.pad(order, (0, self._padding), value=length)
+        dealt = dealt.view(self.size, self.count).T.flatten()
+        self._order, self.signs = dealt.to(device), signs.float().to(device)
+        self.place = dealt.argsort()[:length].to(device)
         """Where each coordinate stands once they are ordered by bucket."""
 
     def split(self, x: Float[Tensor, "... length"]) -> Float[Tensor, "... count size"]:
         """Coordinates by bucket; zeros fill the last one."""
-        ordered = F.pad(x[..., self._order], (0, self._padding))
+        ordered = F.pad(x, (0, 1))[..., self._order]
         return ordered.unflatten(-1, (self.count, self.size))
 
     def signed(self, x: Float[Tensor, "... length"]) -> Float[Tensor, "... count size"]:

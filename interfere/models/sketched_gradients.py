@@ -12,15 +12,17 @@ from transformers import PreTrainedModel
 from interfere.errors import InputError
 from interfere.models.example_gradients import Factors, answer_losses, example_gradients
 from interfere.models.gradient_check import check_seen
-from interfere.models.gradient_shares import gradient_shares
-from interfere.models.gradient_sketch import MatrixSketch, VectorSketch
+from interfere.models.gradient_sketch import MatrixSketch, Sketched, VectorSketch
 from interfere.models.parameter_groups import components
 
 NUMBERS = 1 << 18
 """Of an example's sketch, all parameters together."""
 
-EVEN = 0.25
+EVEN = 0.1
 """Of the numbers, what is dealt evenly to all parameters; the rest goes by share of the norm."""
+
+FIRST_LOOK = 1 << 14
+"""Numbers, dealt evenly, of the sketch that finds the shares."""
 
 LEAST = 16
 """Numbers that the smallest parameter gets, unless it has fewer itself."""
@@ -55,8 +57,11 @@ class GradientSketcher:
         scale: Mapping[str, Tensor] | None = None,
         numbers: int = NUMBERS,
         seed: int = 0,
+        tokens: Int[Tensor, " some"] | None = None,
     ) -> None:
         """A few rows of `ids` and `answer` show which parameters deserve the numbers.
+
+        `tokens`: all that will occur, to be kept apart in the embeddings' sketch.
 
         Raises:
             InputError: an architecture whose gradients aren't all seen, or half precision.
@@ -68,52 +73,78 @@ class GradientSketcher:
             )
         check_seen(network, ids[:1], answer[:1])
         self._network, self._components = network, components(network)
-        allotted = _allot(gradient_shares(network, ids, answer), numbers)
-        looked_up = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
-        self._sketches: dict[str, MatrixSketch | VectorSketch] = {}
-        for name, parameter in network.named_parameters():
-            place, words = parameter.device, _generator(name, seed)
-            own = None if scale is None else scale[name]
-            settings = (parameter.shape, allotted[name], words, place, own)
-            self._sketches[name] = (
-                MatrixSketch(*settings, looked_up=id(parameter) in looked_up)
-                if parameter.ndim == 2
-                else VectorSketch(*settings)
-            )
+        self._tokens = tokens
+        even = dict.fromkeys(self._components, 1 / len(self._components))
+        self._build(even, FIRST_LOOK, scale, seed)
+        shares = self._shares(ids, answer)
+        self._build(shares, numbers, scale, seed)
 
     def __call__(
         self, ids: Int[Tensor, "examples tokens"], answer: Bool[Tensor, "examples tokens"]
     ) -> SketchedGradients:
         """Run one batch, padded on the right; `answer`: the tokens that the loss is of."""
-        found: dict[str, Tensor] = {}
-
-        def receive(name: str, factors: Factors) -> None:
-            sketch = self._sketches[name](factors)
-            found[name] = found[name] + sketch if name in found else sketch
-
-        with example_gradients(self._network, receive):
-            losses = answer_losses(self._network, ids, answer)
-            losses.sum().backward()  # type: ignore[no-untyped-call]
+        losses, found = self._run(ids, answer)
         kinds: tuple[dict[str, list[Tensor]], ...] = ({}, {})
-        for name in self._sketches:
-            for kind, sketch in zip(kinds, found[name], strict=False):
+        for name, sketches in found.items():
+            for kind, sketch in zip(kinds, sketches, strict=False):
                 kind.setdefault(self._components[name], []).append(sketch)
         plain, scaled = (
             {component: torch.cat(parts, 1) for component, parts in kind.items()}
             for kind in kinds
         )
-        return SketchedGradients(losses.detach(), plain, scaled)
+        return SketchedGradients(losses, plain, scaled)
+
+    def _run(self, ids: Tensor, answer: Tensor) -> tuple[Tensor, dict[str, Sketched]]:
+        """Losses and every parameter's sketches, in the network's order."""
+        found: dict[str, Sketched] = {}
+
+        def receive(name: str, factors: Factors) -> None:
+            sketch = self._sketches[name](factors)
+            found[name] = found[name] + sketch if name in found else sketch
+
+        with torch.enable_grad(), example_gradients(self._network, receive):
+            losses = answer_losses(self._network, ids, answer)
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+        return losses.detach(), {name: found[name] for name in self._sketches}
+
+    def _shares(self, ids: Tensor, answer: Tensor) -> dict[str, float]:
+        """Each parameter's share of these examples' squared norms, mean of the kinds."""
+        _, found = self._run(ids, answer)
+        squares = torch.stack([x.double().square().sum((1, 2)) for x in found.values()])
+        shares = (squares / squares.sum(0)).mean(1)
+        return dict(zip(found, shares.tolist(), strict=True))
+
+    def _build(
+        self,
+        shares: Mapping[str, float],
+        numbers: int,
+        scale: Mapping[str, Tensor] | None,
+        seed: int,
+    ) -> None:
+        vocabulary = self._network.get_input_embeddings().weight
+        looked_up = {
+            id(m.weight) for m in self._network.modules() if isinstance(m, nn.Embedding)
+        }
+        self._sketches: dict[str, MatrixSketch | VectorSketch] = {}
+        for name, parameter in self._network.named_parameters():
+            # Noise adds up as the squares of shares: large ones deserve more numbers.
+            own = numbers * (EVEN / len(shares) + (1 - EVEN) * shares[name])
+            settings = (
+                parameter.shape,
+                max(LEAST, int(own)),
+                _generator(name, seed),
+                parameter.device,
+                None if scale is None else scale[name],
+            )
+            apart = self._tokens if parameter is vocabulary else None
+            self._sketches[name] = (
+                MatrixSketch(*settings, looked_up=id(parameter) in looked_up, apart=apart)
+                if parameter.ndim == 2
+                else VectorSketch(*settings)
+            )
 
 
 def _generator(name: str, seed: int) -> torch.Generator:
     """Of its own for each parameter: its sketch does not hang on which others there are."""
     words = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(words[:8], "big") >> 1)
-
-
-def _allot(shares: Mapping[str, float], numbers: int) -> dict[str, int]:
-    """Noise adds up as the squares of shares: large ones deserve more numbers."""
-    return {
-        name: max(LEAST, int(numbers * (EVEN / len(shares) + (1 - EVEN) * share)))
-        for name, share in shares.items()
-    }

@@ -110,7 +110,7 @@ def test_predicts_what_one_step_does(name, optimizer, nano):
                 answer_losses(m.network, *tensors(m, old)).numpy() for m in (start, after)
             )
         measured = later - before
-        for kernel, slope, correlation in ((exact, 0.02, 0.999), (found, 0.15, 0.9)):
+        for kernel, slope, correlation in ((exact, 0.02, 0.999), (found, 0.25, 0.95)):
             predicted = kernel.rise(rate)[:, j]
             found_slope = float(predicted @ measured / (predicted @ predicted))
             found_r = float(np.corrcoef(predicted, measured)[0, 1])
@@ -119,29 +119,32 @@ def test_predicts_what_one_step_does(name, optimizer, nano):
             assert found_r > correlation
 
 
-def test_contradictions_are_blamed_and_their_subjects_at_risk(nano):
-    """New facts that tell old ones' subjects another country, among facts that do not."""
-    old, new = cities()[:20], cities()[2400:2412]
-    others = {"China": "Brazil", "India": "Egypt"}
+def test_lies_about_known_subjects_are_blamed(nano):
+    """New facts that contradict old ones, among new facts about other subjects."""
+    with torch.no_grad():
+        losses = answer_losses(nano.network, *tensors(nano, cities()[:80])).numpy()
+    known = [
+        fact for fact, loss in zip(cities(), losses, strict=False) if 0.02 < loss < 0.7
+    ]
+    old = FactSet(tuple(known), "known")
     lies = FactSet(
         tuple(
             replace(
                 fact,
                 id=f"lie {fact.id}",
-                answer=others.get(fact.answer, "China"),
+                answer="Brazil" if fact.answer == "China" else "China",
                 aliases=(),
             )
-            for fact in old[4:8]
+            for fact in known[:4]
         ),
         "lies",
     )
-    kernel = fact_gradients(nano, old, lies + new)["sgd"]
-    for column, fact in enumerate(old[4:8]):
-        rise = kernel.rise(1.0)[:, column]
-        assert old[int(np.argmax(rise))].id == fact.id
-    guilty = set(blame(kernel)["id"][:4])
-    print(blame(kernel)[["subject", "answer", "harm"]])
-    assert len(guilty & set(lies.ids)) >= 3
+    kernel = fact_gradients(nano, old, lies + cities()[2400:2420])["sgd"]
+    opposed = -kernel.cosine()
+    assert opposed[:, :4].argmax(0).tolist() == [0, 1, 2, 3]
+    assert opposed[:4].argmax(1).tolist() == [0, 1, 2, 3]
+    told = fact_gradients(nano, old[:4], lies + cities()[2400:2420])["sgd"]
+    assert set(blame(told)["id"][:3]) <= set(lies.ids)
 
 
 def test_settings_are_refused(nano):
