@@ -21,7 +21,6 @@ from interfere.models.example_gradients import Factors, Lookup, Outer, Whole
 Sketched = Float[Tensor, "kinds examples numbers"]
 """Plain first; scaled second, where there is a scale."""
 
-
 ROWS_FIRST = 4
 """Where ids choose rows: how many times more buckets than directions."""
 

@@ -44,8 +44,9 @@ class GradientSketcher:
     """Sketches gradients of a network as it is now, each call by the same random sketch.
 
     Inner products are right on average over seeds; their noise falls with the root of
-    `numbers`, and is gone where there are as many as parameters. Every parameter is in:
-    matrices, embeddings (tied or not), norms and biases.
+    `numbers`, and is gone where each parameter gets as many as it has entries (tables of
+    rows that ids choose: four times their width squared, if that is more). Every parameter
+    is in: matrices, embeddings (tied or not), norms and biases.
     """
 
     def __init__(
@@ -105,13 +106,14 @@ class GradientSketcher:
         with torch.enable_grad(), example_gradients(self._network, receive):
             losses = answer_losses(self._network, ids, answer)
             losses.sum().backward()  # type: ignore[no-untyped-call]
-        return losses.detach(), {name: found[name] for name in self._sketches}
+        used = (name for name in self._sketches if name in found)
+        return losses.detach(), {name: found[name] for name in used}
 
     def _shares(self, ids: Tensor, answer: Tensor) -> dict[str, float]:
         """Each parameter's share of these examples' squared norms, mean of the kinds."""
         _, found = self._run(ids, answer)
         squares = torch.stack([x.double().square().sum((1, 2)) for x in found.values()])
-        shares = (squares / squares.sum(0)).mean(1)
+        shares = torch.nan_to_num(squares / squares.sum(0)).mean(1)
         return dict(zip(found, shares.tolist(), strict=True))
 
     def _build(
@@ -128,7 +130,9 @@ class GradientSketcher:
         self._sketches: dict[str, MatrixSketch | VectorSketch] = {}
         for name, parameter in self._network.named_parameters():
             # Noise adds up as the squares of shares: large ones deserve more numbers.
-            own = numbers * (EVEN / len(shares) + (1 - EVEN) * shares[name])
+            own = numbers * (
+                EVEN / len(self._components) + (1 - EVEN) * shares.get(name, 0.0)
+            )
             settings = (
                 parameter.shape,
                 max(LEAST, int(own)),

@@ -46,20 +46,26 @@ def second_moments(optimizer: Optimizer, network: PreTrainedModel) -> dict[str, 
 
 
 def estimate_second_moments(
-    model: Model, facts: FactSet, *, batch_size: int = 32, seed: int = 0
+    model: Model,
+    facts: FactSet,
+    *,
+    batch_size: int = 32,
+    seed: int = 0,
+    clip: float | None = 1.0,
 ) -> dict[str, Tensor]:
     """Mean over one epoch's batches of the squared gradient, nothing being trained.
 
     What AdamW's v̂ would tend to on these facts if the weights stood still: batches and
     loss are those of `train`, so give the facts that will be trained on, new ones among
-    them: a token that occurs in none has 0, which counts as never moved. Without dropout;
-    gradients aren't clipped. Costs a training pass and twice the weights' memory.
+    them: a token that occurs in none has 0, which counts as never moved. Without dropout.
+    Costs a training pass and twice the weights' memory.
 
     Args:
         model: where training starts.
         facts: to be trained on.
         batch_size: of the training.
         seed: of the training's order.
+        clip: norm that a batch's gradient is cut to, as `train` does; None: never.
 
     Raises:
         InputError: no facts.
@@ -76,9 +82,11 @@ def estimate_second_moments(
         answer = labels != IGNORED
         loss = answer_losses(model.network, ids, answer).sum() / answer.sum()
         gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        for name, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None:
-                total[name] += gradient.square() / len(starts)
+        found = {n: g for n, g in zip(parameters, gradients, strict=True) if g is not None}
+        norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in found.values()]))
+        shrink = 1.0 if clip is None else min(1.0, clip / float(norm))
+        for name, gradient in found.items():
+            total[name] += (shrink * gradient).square() / len(starts)
     return total
 
 

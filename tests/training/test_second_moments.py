@@ -33,9 +33,10 @@ def test_an_optimizer_without_them_is_refused(model):
         second_moments(torch.optim.SGD(network.parameters(), lr=1.0), network)
 
 
-def test_estimate_is_the_mean_square_of_the_training_s_batches(model, split):
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_estimate_is_the_mean_square_of_the_training_s_batches(model, split, clip):
     facts = split.training
-    found = estimate_second_moments(model, facts, batch_size=7, seed=4)
+    found = estimate_second_moments(model, facts, batch_size=7, seed=4, clip=clip)
     rows = FactRows(facts, model.tokenizer)
     order = list(SeededOrder(rows, 4))
     network = model.copy().network
@@ -44,6 +45,9 @@ def test_estimate_is_the_mean_square_of_the_training_s_batches(model, split):
     for places in batches:
         network.zero_grad()
         network(**collate([rows[i] for i in places])).loss.backward()
+        if clip is not None:
+            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+            assert norm > clip
         for name, p in network.named_parameters():
             expected[name] += p.grad.square() / len(batches)
     for name, value in expected.items():
