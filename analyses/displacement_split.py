@@ -15,6 +15,7 @@ from interfere.measures.comparison import compare
 from interfere.measures.subspace_overlap import layer
 from interfere.plotting import style
 
+DEEP = True
 VALUES = ["common", "low", "high"]
 
 

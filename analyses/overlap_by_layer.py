@@ -4,25 +4,17 @@ Grey, where nothing is new: 95 % of the overlaps of old facts put in the place o
 ones (about 1), and of the control put there (about 0).
 """
 
-import re
-from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import typer
 from matplotlib.figure import Figure
 
-from interfere.activations.recording import open_recording
 from interfere.errors import InputError
-from interfere.measures.overlap_null import overlap_null
-from interfere.measures.subspace_overlap import layer
 from interfere.plotting import style
-from interfere.study.study import Study
+from interfere.study.overlap_nulls import NULLS, overlap_nulls
 
 METRICS = ("overlap", "overlap_low", "overlap_high")
-NULLS = {"as_old": "old facts as if new", "as_control": "control as if new"}
-"""The grey bands: 95 % of the draws of `measures.overlap_null`."""
 
 
 def tabulate(results: pd.DataFrame) -> pd.DataFrame:
@@ -38,36 +30,9 @@ def tabulate(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def tabulate_null(study: Path) -> pd.DataFrame:
-    """position, layer, and the ends of both bands, from the study's recordings.
-
-    Empty without a control, or with too few facts to put any in the place of new ones.
-    """
-    configuration = Study.model_validate_json((study / "study.json").read_text())
-    index = pd.read_csv(study / "recordings.csv")
-    start = index[index["when"] == "before"].drop_duplicates("set").set_index("set")["path"]
-    if "control" not in start:
-        return pd.DataFrame()
-    root = study.parent.parent
-    old, control = (open_recording(root / start[name]) for name in ("held_out", "control"))
-    rank = configuration.interference.rank
-    if min(len(old) // 3, len(control) // 2) <= rank:
-        return pd.DataFrame()
-    rows = []
-    for hook, position in product(old.hooks, old.positions):
-        if not re.fullmatch(r"blocks\.\d+\.hook_out", hook):
-            continue
-        null = overlap_null(
-            old[hook, position].numpy(),
-            control[hook, position].numpy(),
-            rank=rank,
-            name=f"{hook}/{position}",
-        )
-        row: dict[str, object] = {"position": position, "layer": layer(hook)}
-        for name in NULLS:
-            ends = np.quantile(getattr(null, name), [0.025, 0.975])
-            row |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
-        rows.append(row)
-    return pd.DataFrame(rows)
+    """`overlap_nulls`, which newer results hold."""
+    file = study / "overlap_null.csv"
+    return pd.read_csv(file) if file.is_file() else overlap_nulls(study)
 
 
 def draw(numbers: pd.DataFrame) -> Figure:

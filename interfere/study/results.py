@@ -14,6 +14,7 @@ from interfere.measures.comparison import compare
 from interfere.measures.interference import interference
 from interfere.measures.nearest_subject import nearest_subject_share
 from interfere.measures.subspace_overlap import overlap
+from interfere.study.overlap_nulls import overlap_nulls
 from interfere.study.predictors import study_predictors
 from interfere.study.preparation import Prepared
 from interfere.study.run import Job
@@ -79,6 +80,11 @@ def gather(prepared: Prepared, runs: Runs) -> Path:
         prepared.knowledge.counts().to_csv(draft, index=False)
     with cache.whole_file(folder / "study.json") as draft:
         draft.write_text(study.model_dump_json(indent=2) + "\n")
+    with cache.whole_file(folder / "overlap_null.csv") as draft:
+        nulls = overlap_nulls(folder)
+        nulls.reindex(
+            columns=nulls.columns if len(nulls) else ["position", "layer"]
+        ).to_csv(draft, index=False)
     # The results come last: where they are, the rest is.
     tables = {"facts": facts, "predictors": predictors, "results": results}
     for name, table in tables.items():

@@ -8,12 +8,7 @@ from typing import Literal
 from transformers import PreTrainedModel
 
 from interfere.errors import InputError
-
-GROUPS = {
-    "attention": ("*.self_attn.*", "*.attn.*", "*.attention.*"),
-    "ffn": ("*.mlp.*", "*.feed_forward.*", "*.fc1.*", "*.fc2.*"),
-}
-"""Parameter names by group, in Llama, Qwen, Gemma, OLMo, GPT-2, GPT-NeoX and OPT."""
+from interfere.models.parameter_groups import GROUPS, matches
 
 
 @dataclass(frozen=True)
@@ -54,10 +49,10 @@ class Freezing:
     def _chosen(self, network: PreTrainedModel) -> set[str]:
         names = [name for name, _ in network.named_parameters()]
         if isinstance(self.trains, str):
-            inside = [n for n in names if _matches(n, GROUPS[self.trains])]
+            inside = [n for n in names if matches(n, GROUPS[self.trains])]
             chosen = {n for n in inside if not fnmatchcase(n, "*norm*")}
         else:
-            chosen = {n for n in names if _matches(n, self.trains)}
+            chosen = {n for n in names if matches(n, self.trains)}
         if not chosen or len(chosen) == len(names):
             raise InputError(
                 f"training {self.trains!r} would freeze "
@@ -65,7 +60,3 @@ class Freezing:
                 f"parameters have names like {names[len(names) // 2]!r}"
             )
         return chosen
-
-
-def _matches(name: str, globs: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, glob) for glob in globs)

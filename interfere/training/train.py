@@ -70,7 +70,7 @@ def train(
     """
     _check(model, epochs, learning_rate, batch_size, steps, accumulation)
     target = _free_folder(out)
-    rows = FactRows(split.training, model.tokenizer, _room(model))
+    rows = FactRows(split.training, model.tokenizer, room(model))
     trained = model.copy(_name(model, split, mitigation, seed))
     network = trained.network
     caching = network.config.use_cache
@@ -192,7 +192,8 @@ def _free_folder(out: str | Path | None) -> Path | None:
     return folder
 
 
-def _room(model: Model) -> int | None:
+def room(model: Model) -> int | None:
+    """Tokens that a row may have; None where the architecture sets no limit."""
     config = model.network.config.get_text_config()
     return getattr(config, "max_position_embeddings", None)
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -172,6 +173,49 @@ def test_patching_that_shows_nothing_is_left_out(tmp_path):
         script("patching_heat_map").tabulate(patching(recovered=np.nan))
     with pytest.raises(InputError, match=r"patching.csv is not there"):
         script("patching_heat_map").main(tmp_path, tmp_path)
+
+
+def kernel_pairs() -> pd.DataFrame:
+    """Six old and four new facts; fact 3 of the new ones hurts all old ones the most."""
+    old, new = np.indices((6, 4)).reshape(2, -1)
+    product = np.where(new == 3, -2.0, 1.0) + 0.1 * old
+    return rows(
+        optimizer="sgd", old=[f"o{i}" for i in old], new=[f"n{i}" for i in new],
+        old_answer=[f"a{i // 4}" for i in old], new_answer=[f"b{i // 3}" for i in new],
+        product=product, cosine=product / 10,
+    )  # fmt: skip
+
+
+def test_gradient_kernel_is_ordered_by_answer_then_harm():
+    found = script("gradient_kernel").tabulate(kernel_pairs())
+    assert len(found) == 24
+    places = found.drop_duplicates("new").set_index("new")["new_place"]
+    assert places.to_dict() == {"n0": 0, "n1": 1, "n2": 2, "n3": 3}
+    places = found.drop_duplicates("old").set_index("old")["old_place"]
+    assert places.to_dict() == {f"o{i}": i for i in range(6)}  # lower: more harm, first
+    harms = found.drop_duplicates("new").set_index("new")["new_harm"]
+    assert harms.to_dict() == pytest.approx(
+        {"n0": -1.25, "n1": -1.25, "n2": -1.25, "n3": 1.75}
+    )
+    shown = found.drop_duplicates("new")
+    assert (shown["new_low"] <= shown["new_harm"]).all()
+    assert (shown["new_harm"] <= shown["new_high"]).all()
+
+
+def test_gradient_kernel_draws_a_map_an_optimizer():
+    pairs = kernel_pairs()
+    both = pd.concat([pairs, pairs.assign(optimizer="adamw", cosine=-pairs["cosine"])])
+    module = script("gradient_kernel")
+    figure = module.draw(module.tabulate(both))
+    maps = [axis.images[0].get_array() for axis in figure.axes if axis.images]
+    assert [image.shape for image in maps] == [(6, 4), (6, 4)]
+    np.testing.assert_allclose(maps[0], -maps[1])
+    plt.close(figure)
+
+
+def test_gradient_kernel_says_what_is_missing(tmp_path):
+    with pytest.raises(InputError, match=r"gradient_kernel.parquet isn't there"):
+        script("gradient_kernel").main(tmp_path, tmp_path)
 
 
 def test_scripts_never_import_each_other():

@@ -6,6 +6,7 @@ import torch
 from tiny_models import places, tiny_model
 
 from interfere.activations.recorder import record
+from interfere.activations.recording import open_recording
 from interfere.errors import InputError
 from interfere.measures.attention import subject_attention
 from interfere.measures.comparison import compare
@@ -84,5 +85,6 @@ def test_a_mass_beyond_one_is_refused(tmp_path):
     with (tmp_path / "good.h5").open("r+b") as file:
         file.seek(where.offset)
         file.write(values.numpy().tobytes())
+    damaged = open_recording(tmp_path / "good.h5")
     with pytest.raises(InputError, match=r"prompt_last: fact 3, head 1 has the mass 1.5"):
-        subject_attention(compare(good, good), resamples=50)
+        subject_attention(compare(damaged, damaged), resamples=50)

@@ -6,6 +6,7 @@ from interfere.plotting import style
 
 
 def test_saves_pdf_png_and_what_is_drawn(tmp_path):
+    plt.close("all")  # what other tests drew
     figure, axis = plt.subplots()
     axis.plot([0, 1])
     numbers = pd.DataFrame({"x": [0, 1], "y": [0.5, 0.25]})
