@@ -9,6 +9,7 @@ from analysis_script import script
 from tiny_models import places, tiny_model
 
 from interfere.activations.recorder import record
+from interfere.activations.recording import open_recording
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.measures.comparison import compare
@@ -79,10 +80,9 @@ def test_the_null_bands_are_quantiles_of_the_draws(study):
     found = script("overlap_by_layer").tabulate_null(study)
     assert len(found) == 3 * 3
     runs = study.parent.parent / "runs"
-    module = script("overlap_by_layer")
     row = found[(found["layer"] == 1) & (found["position"] == "prompt_last")].iloc[0]
     sets = [
-        module.open_recording(runs / f"start--1-{kind}.h5")[
+        open_recording(runs / f"start--1-{kind}.h5")[
             "blocks.1.hook_out", "prompt_last"
         ].numpy()
         for kind in ("held_out", "control")
