@@ -16,8 +16,8 @@ test: $(VENV)/.installed-dev
 	$(RUN)/pytest
 
 benchmarks: $(VENV)/.installed-dev
-	$(RUN)/python benchmarks/slick_prefix.py
-	$(RUN)/python benchmarks/slick_generate.py
+	for script in slick_prefix slick_generate recording recording_memory reading bootstrap \
+		cka_all_pairs gradient_kernel; do $(RUN)/python benchmarks/$$script.py || exit 1; done
 
 wheel: $(VENV)/.installed-dev
 	$(RUN)/python -m build --wheel

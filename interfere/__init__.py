@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from interfere.facts.load import load_facts
     from interfere.interventions.activation_patching import activation_patching
     from interfere.interventions.counterfactual_shift import counterfactual_shift
+    from interfere.interventions.fact_gradients import exact_gradients, fact_gradients
     from interfere.interventions.leave_out import blame_effect, leave_out
     from interfere.interventions.outcomes import outcomes_table
     from interfere.interventions.patching_table import patching_table
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from interfere.measures.calibration import calibration
     from interfere.measures.comparison import Comparison, compare
     from interfere.measures.embedding_rows import embedding_rows
+    from interfere.measures.gradient_blame import blame, risk
     from interfere.measures.holm import holm
     from interfere.measures.interference import Interference, interference
     from interfere.measures.intruders import intruder_table
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from interfere.models.model import Model
     from interfere.models.perplexity import perplexity
     from interfere.training.freezing import Freezing
+    from interfere.training.second_moments import estimate_second_moments
     from interfere.training.self_distillation import SelfDistillation
     from interfere.training.train import format_checkpoint, train
     from interfere.training.trainer import InterferenceTrainer
@@ -73,6 +76,7 @@ _HOMES = {
     "activation_patching": "interventions.activation_patching",
     "adapter_deltas": "measures.weight_delta",
     "all_pairs_cka": "measures.all_pairs_cka",
+    "blame": "measures.gradient_blame",
     "blame_effect": "interventions.leave_out",
     "by_relation": "measures.side_effects",
     "calibration": "measures.calibration",
@@ -83,6 +87,9 @@ _HOMES = {
     "counterfactual_shift": "interventions.counterfactual_shift",
     "delta_table": "measures.weight_delta",
     "embedding_rows": "measures.embedding_rows",
+    "estimate_second_moments": "training.second_moments",
+    "exact_gradients": "interventions.fact_gradients",
+    "fact_gradients": "interventions.fact_gradients",
     "format_checkpoint": "training.train",
     "holm": "measures.holm",
     "interference": "measures.interference",
@@ -111,6 +118,7 @@ _HOMES = {
     "record": "activations.recorder",
     "recovery": "interventions.recovery",
     "remove_directions": "interventions.remove_direction",
+    "risk": "measures.gradient_blame",
     "rsa": "measures.rsa",
     "sign_flip_test": "measures.permutation",
     "streaming_cka": "measures.streaming_cka",
@@ -142,6 +150,7 @@ __all__ = [
     "activation_patching",
     "adapter_deltas",
     "all_pairs_cka",
+    "blame",
     "blame_effect",
     "by_relation",
     "calibration",
@@ -152,6 +161,9 @@ __all__ = [
     "counterfactual_shift",
     "delta_table",
     "embedding_rows",
+    "estimate_second_moments",
+    "exact_gradients",
+    "fact_gradients",
     "format_checkpoint",
     "holm",
     "interference",
@@ -180,6 +192,7 @@ __all__ = [
     "record",
     "recovery",
     "remove_directions",
+    "risk",
     "rsa",
     "sign_flip_test",
     "streaming_cka",
