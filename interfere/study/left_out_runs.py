@@ -10,7 +10,8 @@ from interfere.errors import InputError
 from interfere.interventions.leave_out import LeftOut
 from interfere.study.preparation import Prepared
 from interfere.study.run import Job
-from interfere.study.runner import plan, run_all, worker_count
+from interfere.study.runner import plan, run_all
+from interfere.study.workers import worker_count
 
 Key = tuple[str, int, int]
 """left_out, draw, seed."""

@@ -50,6 +50,16 @@ class Prepared:
         """Where representational interference is read."""
         return self.study.interference.hook or f"blocks.{self.base.layers // 2}.hook_out"
 
+    @cached_property
+    def _made(self) -> dict[tuple[str, int], FactSet]:
+        """Synthetic facts by keys and seed: their names take a while to join."""
+        return {}
+
+    @cached_property
+    def _recorded(self) -> dict[Path, Recording]:
+        """Recordings found or made: to find one, its facts are tokenised again."""
+        return {}
+
     def split_of(self, arm: Arm, seed: int) -> Split:
         """The split with the arm's keys in place of the natural Unknown subjects."""
         if not arm.trains_new:
@@ -60,13 +70,15 @@ class Prepared:
         """The Unknown facts, asked by their own subjects or by synthetic keys."""
         if keys == "natural":
             return self.split.unknown
-        return synthetic_keys(
-            self.split.unknown,
-            keys,  # type: ignore[arg-type]
-            self.base.tokenizer,
-            seed=seed,
-            avoid=self.knowledge.facts,
-        )
+        if (keys, seed) not in self._made:
+            self._made[keys, seed] = synthetic_keys(
+                self.split.unknown,
+                keys,  # type: ignore[arg-type]
+                self.base.tokenizer,
+                seed=seed,
+                avoid=self.knowledge.facts,
+            )
+        return self._made[keys, seed]
 
     def recording(self, name: str, facts: FactSet, *, of_base: bool = False) -> Recording:
         """The format checkpoint's (or the base's) recording of these facts, made if missing."""
@@ -80,14 +92,16 @@ class Prepared:
         ]
         side = "base" if of_base else "start"
         path = self.folder / f"{name}-{side}-{cache.digest(asked)[:8]}.h5"
-        return record(
-            model,
-            facts,
-            path,
-            hooks=kept.hooks,
-            positions=kept.positions,
-            resume=path.exists(),
-        )
+        if path not in self._recorded:
+            self._recorded[path] = record(
+                model,
+                facts,
+                path,
+                hooks=kept.hooks,
+                positions=kept.positions,
+                resume=path.exists(),
+            )
+        return self._recorded[path]
 
 
 def prepare(study: Study, say: Say = lambda _: None) -> Prepared:

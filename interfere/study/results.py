@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from interfere import cache
 from interfere.activations.recording import Recording, open_recording
@@ -19,6 +21,7 @@ from interfere.study.predictors import study_predictors
 from interfere.study.preparation import Prepared
 from interfere.study.run import Job
 from interfere.study.study import plain_control
+from interfere.study.workers import worker_count
 from interfere.training.names import named_mitigation
 
 FACTORS = (
@@ -177,21 +180,33 @@ def _overlaps(prepared: Prepared) -> pd.DataFrame:
         return pd.DataFrame()
     old = prepared.recording("held_out", split.held_out)
     control = prepared.recording("control", split.control)
+    places = [
+        (keys, seed, position, new_recording(prepared, keys, seed))
+        for keys in new_keys(prepared)
+        for seed in (
+            prepared.study.seeds if keys != "natural" else prepared.study.seeds[:1]
+        )
+        for position in old.positions
+    ]
+    # Small matrices are no faster on more threads: each place has one of its own.
+    with threadpool_limits(1):
+        found = joblib.Parallel(
+            n_jobs=worker_count(prepared.study, len(places)), prefer="threads"
+        )(
+            joblib.delayed(overlap)(
+                old=old, new=new, control=control, position=position, rank=settings.rank
+            )
+            for _, _, position, new in places
+        )
     tables = []
-    for keys in new_keys(prepared):
-        for seed in prepared.study.seeds if keys != "natural" else prepared.study.seeds[:1]:
-            new = new_recording(prepared, keys, seed)
-            for position in old.positions:
-                found = overlap(
-                    old=old, new=new, control=control, position=position, rank=settings.rank
-                )
-                wide = found.rename(columns={"low": "overlap_low", "high": "overlap_high"})
-                long = wide.melt(
-                    id_vars=["hook"],
-                    value_vars=["overlap", "overlap_low", "overlap_high", "mean_distance"],
-                    var_name="metric",
-                )
-                tables.append(long.assign(position=position, keys=keys, seed=seed))
+    for (keys, seed, position, _), table in zip(places, found, strict=True):
+        wide = table.rename(columns={"low": "overlap_low", "high": "overlap_high"})
+        long = wide.melt(
+            id_vars=["hook"],
+            value_vars=["overlap", "overlap_low", "overlap_high", "mean_distance"],
+            var_name="metric",
+        )
+        tables.append(long.assign(position=position, keys=keys, seed=seed))
     return _of_start(prepared, pd.concat(tables))
 
 

@@ -1,6 +1,5 @@
 """Carry out a study: prepare, run every arm under every seed, gather results."""
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -24,6 +23,7 @@ from interfere.study.preparation import Prepared, prepare
 from interfere.study.results import gather
 from interfere.study.run import Job, execute
 from interfere.study.study import Study, plain_control
+from interfere.study.workers import worker_count
 from interfere.training.names import named_mitigation
 
 
@@ -115,15 +115,6 @@ def commonest_answers(prepared: Prepared) -> dict[str, tuple[str, ...]]:
         for relation, answers in table.groupby("relation", sort=False)["answer"]
         if size
     }
-
-
-def worker_count(study: Study, jobs: int) -> int:
-    """How many runs go at once: the study's `workers`, or one a core; one on a GPU."""
-    if torch.cuda.is_available() and study.device != "cpu":
-        return min(study.workers or 1, jobs)
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(study.workers or cores, jobs))
 
 
 def run_all(jobs: list[Job], workers: int) -> list[Path]:
