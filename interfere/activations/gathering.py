@@ -1,5 +1,6 @@
 """Run a chunk of facts and keep what is asked for, copied where it arises."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from interfere.errors import InputError
 from interfere.models import hooks as hooking
 from interfere.models.head import body, unembed
 from interfere.models.model import Model
+from interfere.models.narrow_mlp import mlp_on
 from interfere.models.prefix_attention import Prefix, prefix_of
 from interfere.models.shared_prefix import lend
 from interfere.models.trie import terminators
@@ -113,11 +115,30 @@ class Gathering:
             subject=self._subject(rows, ids.shape[1]),
         )
         try:
-            with watching:
+            with self._narrowed(ids, rows, wanted), watching:
                 hidden = self._forward(inner, ids)
         except _Enough:
             return gathered
         return gathered | (self._score(hidden, ids, rows) if self._layout.scores else {})
+
+    def _narrowed(
+        self, ids: Tensor, rows: list[int], wanted: Tensor
+    ) -> AbstractContextManager[None]:
+        """The last block that is looked at, its MLP on the tokens that are kept or scored.
+
+        As with the common beginning, not in half precision.
+        """
+        network = self._model.network
+        if network.dtype != torch.float32:
+            return nullcontext()
+        mask = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, wanted, value=True)
+        layer, last = network.config.num_hidden_layers - 1, list(self._kept)[-1]
+        if self._layout.scores:
+            which, target = self._scored(rows)
+            mask[which, target - 1] = True
+        elif last.startswith("blocks."):
+            layer = int(last.split(".")[1])
+        return mlp_on(network, layer, mask)
 
     def _forward(self, inner: PreTrainedModel, ids: Tensor) -> Tensor:
         prefix = self._prefix
@@ -142,16 +163,21 @@ class Gathering:
         return torch.from_numpy((first <= at) & (at <= last)).to(self._model.device)
 
     def _score(self, hidden: Tensor, ids: Tensor, rows: list[int]) -> dict[str, Tensor]:
-        fact, step, counts = self._answers(rows)
-        starts = self._plan.answers_at[rows] - self._prefix.length
-        target = torch.from_numpy(starts[fact] + step).to(ids.device)
-        which = torch.from_numpy(fact).to(ids.device)
+        _, step, counts = self._answers(rows)
+        which, target = self._scored(rows)
         wanted = ids[which, target]
         logprob, greedy = predict(self._model.network, hidden[which, target - 1], wanted)
-        last = torch.from_numpy(step == counts[fact] - 1).to(ids.device)
+        last = torch.from_numpy(step == np.repeat(counts, counts) - 1).to(ids.device)
         # An answer may end in any terminator, where the canonical target ends in one.
         ended = torch.isin(greedy, self._ends) & torch.isin(wanted, self._ends)
         return {LOGPROB: logprob, FOLLOWS: (greedy == wanted) | (last & ended)}
+
+    def _scored(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+        """Row and place, in the batch, of each token of its answers."""
+        fact, step, _ = self._answers(rows)
+        places = (self._plan.answers_at[rows] - self._prefix.length)[fact] + step
+        device = self._model.device
+        return torch.from_numpy(fact).to(device), torch.from_numpy(places).to(device)
 
     def _answers(self, rows: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each token of the batch's answers its fact and step; of each fact how many."""

@@ -4,6 +4,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import metadata
 from typing import Any
 
@@ -85,9 +86,10 @@ class Layout:
             int(np.prod(shape)) * np.dtype(kind).itemsize
             for shape, kind in self.datasets.values()
         )
-        known = sum(np.asarray(v).nbytes for v in self.static().values())
+        known = sum(np.asarray(v).nbytes for v in self.static.values())
         return filled + known + 65536 + 2048 * len(self.datasets)
 
+    @cached_property
     def static(self) -> dict[str, Any]:
         """Datasets that are written before the first activation."""
         table = self.plan.facts.table
@@ -134,7 +136,7 @@ def checksum(parts: Iterable[np.ndarray]) -> int:
 
 def create(file: h5py.File, layout: Layout) -> None:
     """Write what is known and allocate the rest, contiguous and unfilled."""
-    static = layout.static()
+    static = layout.static
     for name, values in static.items():
         if values.dtype.kind == "S":
             kind = h5py.string_dtype("utf-8", max(values.dtype.itemsize, 1))
@@ -157,7 +159,7 @@ def create(file: h5py.File, layout: Layout) -> None:
 
 def static_checksum(layout: Layout) -> int:
     """crc32 over facts, prompts, tokens and positions: equal in files of one plan."""
-    return checksum(layout.static().values())
+    return checksum(layout.static.values())
 
 
 def differences(

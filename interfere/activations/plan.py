@@ -67,7 +67,8 @@ class Plan:
         return (
             f"{self.chunk_facts} consecutive facts a chunk; inside it ordered by number of "
             f"tokens, {self.batch_facts} a batch, padded on the right; what the "
-            "prompts of a chunk begin with runs once, tokens after the last one needed do not run"
+            "prompts of a chunk begin with runs once, tokens after the last one needed do not "
+            "run, nor the last MLP on others than needed"
         )
 
 

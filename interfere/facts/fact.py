@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from operator import attrgetter
 from typing import overload
 
 import pandas as pd
@@ -80,7 +81,7 @@ class FactSet:
             "popularity",
             "question",
         ]
-        return pd.DataFrame([asdict(fact) for fact in self.facts], columns=columns)
+        return pd.DataFrame(list(map(attrgetter(*columns), self.facts)), columns=columns)
 
     @property
     def ids(self) -> list[str]:

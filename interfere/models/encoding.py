@@ -1,12 +1,16 @@
 """Prompts and their continuations as tokens, and where the subject stands in them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 from transformers import PreTrainedTokenizerBase
 
 from interfere.errors import InputError
+
+AT_ONCE = 1024
+"""Texts given to the tokenizer together: it holds kilobytes of each until they are let go."""
 
 
 def start_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -26,9 +30,7 @@ def encode_prompts(
     if not prompts:
         return []
     start = start_tokens(tokenizer)
-    return [
-        start + ids for ids in tokenizer(list(prompts), add_special_tokens=False).input_ids
-    ]
+    return [start + ids for ids in _each(tokenizer, prompts, "input_ids")]
 
 
 def encode_continuations(
@@ -43,9 +45,9 @@ def encode_continuations(
     """
     if not prompts:
         return []
-    heads = tokenizer(list(prompts), add_special_tokens=False).input_ids
+    heads = _each(tokenizer, prompts, "input_ids")
     texts = [p + c for p, c in zip(prompts, continuations, strict=True)]
-    wholes = tokenizer(texts, add_special_tokens=False).input_ids
+    wholes = _each(tokenizer, texts, "input_ids")
     found = []
     for head, whole, continuation in zip(heads, wholes, continuations, strict=True):
         ids = whole[len(head) :]
@@ -70,11 +72,11 @@ def subject_spans(
     if not prompts:
         return np.empty((0, 2), np.int64)
     shift = len(start_tokens(tokenizer))
-    encoded = tokenizer(
-        list(prompts), add_special_tokens=False, return_offsets_mapping=True
+    offset_mapping = _each(
+        tokenizer, prompts, "offset_mapping", return_offsets_mapping=True
     )
     found = []
-    rows = zip(prompts, subjects, encoded["offset_mapping"], strict=True)
+    rows = zip(prompts, subjects, offset_mapping, strict=True)
     for text, subject, offsets in rows:
         # "A" is in "\nA:" too.
         begin = text.rfind(subject, 0, len(text.removesuffix("\nA:")))
@@ -88,3 +90,12 @@ def subject_spans(
             raise InputError(f"the subject {subject!r} tokenises to nothing in {text!r}")
         found.append((inside[0] + shift, inside[-1] + shift))
     return np.array(found, np.int64)
+
+
+def _each(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], what: str, **options: Any
+) -> Iterator[Any]:
+    """What the tokenizer says of each text, without its special tokens."""
+    for begin in range(0, len(texts), AT_ONCE):
+        piece = list(texts[begin : begin + AT_ONCE])
+        yield from tokenizer(piece, add_special_tokens=False, **options)[what]
