@@ -7,7 +7,6 @@ checkpoint beside itself: how alike its layers were before anything moved.
 import re
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
@@ -19,6 +18,8 @@ from interfere.errors import InputError
 from interfere.measures.all_pairs_cka import all_pairs_cka
 from interfere.measures.jackknife import jackknife
 from interfere.plotting import style
+from interfere.plotting.heat_map import heat_map, write_cells
+from interfere.plotting.panels import panels
 
 DEEP = True
 POSITION = "subject_last"
@@ -93,45 +94,28 @@ def _compared(
 def draw(numbers: pd.DataFrame) -> Figure:
     """A heat map an arm, all in one scale."""
     arms = list(dict.fromkeys(numbers["arm"]))
-    wide = min(4, len(arms))
-    high = -(-len(arms) // wide)
-    figure, axes = plt.subplots(
-        high,
-        wide,
-        figsize=(2.3 * wide + 0.8, 2.4 * high + 0.3),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-        layout="constrained",
-    )
-    least = min(float(np.floor(numbers["cka"].min() * 10) / 10), 0.9)
+    figure, axes = panels(len(arms), size=(2.3, 2.4), margin=(0.8, 0.3))
+    limits = min(float(np.floor(numbers["cka"].min() * 10) / 10), 0.9), 1.0
     for axis, arm in zip(axes.flat, arms, strict=False):
         panel = numbers[numbers["arm"] == arm]
         grid = panel.pivot_table(index="layer", columns="other_layer", values="cka")
-        image = axis.imshow(grid, cmap="cividis", vmin=least, vmax=1, origin="lower")
+        image = heat_map(axis, grid.to_numpy(), limits, origin="lower")
         axis.set_title(arm, fontsize=9)
-        axis.grid(False)
-        _label(axis, grid, (1 + least) / 2)
-    for axis in axes.flat[len(arms) :]:
-        axis.set_axis_off()
+        _label(axis, grid, limits)
     figure.supxlabel("block after training", fontsize=9)
     figure.supylabel("block before", fontsize=9)
     figure.colorbar(image, ax=axes, label="CKA (linear, debiased)", shrink=0.8)
     return figure
 
 
-def _label(axis: Axes, grid: pd.DataFrame, middle: float) -> None:
+def _label(axis: Axes, grid: pd.DataFrame, limits: tuple[float, float]) -> None:
     layers = list(grid.index)
     every = range(0, len(layers), max(1, len(layers) // 6))
     for side in (axis.xaxis, axis.yaxis):
         side.set_ticks(list(every), [str(layers[i]) for i in every])
-    if len(layers) > WRITTEN:
-        return
-    for (row, column), value in np.ndenumerate(grid.to_numpy()):
-        colour = "black" if value > middle else "white"
-        axis.text(
-            column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7
-        )
+    if len(layers) <= WRITTEN:
+        texts = grid.map("{:.2f}".format).to_numpy().tolist()
+        write_cells(axis, grid.to_numpy(), texts, limits, size=7)
 
 
 def main(study: Path, out: Path) -> None:
