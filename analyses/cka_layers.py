@@ -4,7 +4,6 @@ Row: a block at the format checkpoint; column: a block at the arm's end. The fir
 checkpoint beside itself: how alike its layers were before anything moved.
 """
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,11 @@ from interfere.activations.recording import Recording, open_recording
 from interfere.errors import InputError
 from interfere.measures.all_pairs_cka import all_pairs_cka
 from interfere.measures.jackknife import jackknife
+from interfere.models.layers import layer, residual_layer
 from interfere.plotting import style
 from interfere.plotting.heat_map import heat_map, write_cells
 from interfere.plotting.panels import panels
+from interfere.study.results_folder import recordings
 
 DEEP = True
 POSITION = "subject_last"
@@ -34,25 +35,24 @@ def tabulate(study: Path) -> pd.DataFrame:
     Debiased linear CKA of the residual stream, mean over seeds; low and high: 95 % interval by
     delete-group jackknife over answers; then the range of the seeds.
     """
-    index = pd.read_csv(study / "recordings.csv")
+    index = recordings(study)
     index = index[index["set"] == "held_out"]
-    root = study.parent.parent
     start = index[index["when"] == "before"]
     if start.empty:
         raise InputError(f"{study} has no recording of held-out facts before training")
-    before = open_recording(root / start["path"].iloc[0])
+    before = open_recording(start["path"].iloc[0])
     blocks = _blocks(before)
     rows, answers = _rows(before, blocks), before.table["answer"]
     tables = [_compared(ITSELF, rows, [rows], answers)]
     ends = index[index["when"] == "after"]
     for arm, paths in ends.groupby("arm", sort=False)["path"]:
-        after = [_rows(open_recording(root / path), blocks) for path in paths]
+        after = [_rows(open_recording(path), blocks) for path in paths]
         tables.append(_compared(str(arm), rows, after, answers))
     return pd.concat(tables, ignore_index=True)
 
 
 def _blocks(recording: Recording) -> list[str]:
-    chosen = [h for h in recording.hooks if re.fullmatch(r"blocks\.\d+\.hook_out", h)]
+    chosen = [hook for hook in recording.hooks if residual_layer(hook) is not None]
     if not chosen or POSITION not in recording.positions:
         raise InputError(
             f"{recording.path} holds no residual stream at {POSITION}; add blocks.*.hook_out "
@@ -78,7 +78,7 @@ def _compared(
 
     found = jackknife(lambda kept: of_seeds(kept).mean(0), answers)
     seeds = of_seeds(np.arange(len(answers)))
-    layers = [int(hook.split(".")[1]) for hook in before]
+    layers = [layer(hook) for hook in before]
     pairs = pd.MultiIndex.from_product([layers, layers], names=["layer", "other_layer"])
     columns = {
         "cka": found.value,

@@ -1,6 +1,8 @@
-"""Where a study's results lie."""
+"""Where a study's results lie, and its recordings."""
 
 from pathlib import Path
+
+import pandas as pd
 
 from interfere import cache
 from interfere.errors import InputError
@@ -23,6 +25,12 @@ def read_results(study: str) -> Path:
             f"{study} has no results yet; run `interfere reproduce {study}` first"
         )
     return folder
+
+
+def recordings(folder: Path) -> pd.DataFrame:
+    """arm, seed, set, when, and the path: the recordings that a results folder names."""
+    index = pd.read_csv(folder / "recordings.csv")
+    return index.assign(path=index["path"].map(folder.parent.parent.joinpath))
 
 
 def studies_with_results() -> list[str]:

@@ -11,7 +11,8 @@ from tiny_models import places, tiny_model
 
 from interfere.activations.recorder import record
 from interfere.errors import InputError
-from interfere.measures.subspace_overlap import layer, overlap, subspace_overlap
+from interfere.measures.subspace_overlap import overlap, subspace_overlap
+from interfere.models.layers import layer
 
 D = 24
 
