@@ -4,10 +4,8 @@ Row: a block at the format checkpoint; column: a block at the arm's end. The fir
 checkpoint beside itself: how alike its layers were before anything moved.
 """
 
-import re
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
@@ -18,7 +16,11 @@ from interfere.activations.recording import Recording, open_recording
 from interfere.errors import InputError
 from interfere.measures.all_pairs_cka import all_pairs_cka
 from interfere.measures.jackknife import jackknife
+from interfere.models.layers import layer, residual_layer
 from interfere.plotting import style
+from interfere.plotting.heat_map import heat_map, write_cells
+from interfere.plotting.panels import panels
+from interfere.study.results_folder import recordings
 
 DEEP = True
 POSITION = "subject_last"
@@ -33,25 +35,24 @@ def tabulate(study: Path) -> pd.DataFrame:
     Debiased linear CKA of the residual stream, mean over seeds; low and high: 95 % interval by
     delete-group jackknife over answers; then the range of the seeds.
     """
-    index = pd.read_csv(study / "recordings.csv")
+    index = recordings(study)
     index = index[index["set"] == "held_out"]
-    root = study.parent.parent
     start = index[index["when"] == "before"]
     if start.empty:
         raise InputError(f"{study} has no recording of held-out facts before training")
-    before = open_recording(root / start["path"].iloc[0])
+    before = open_recording(start["path"].iloc[0])
     blocks = _blocks(before)
     rows, answers = _rows(before, blocks), before.table["answer"]
     tables = [_compared(ITSELF, rows, [rows], answers)]
     ends = index[index["when"] == "after"]
     for arm, paths in ends.groupby("arm", sort=False)["path"]:
-        after = [_rows(open_recording(root / path), blocks) for path in paths]
+        after = [_rows(open_recording(path), blocks) for path in paths]
         tables.append(_compared(str(arm), rows, after, answers))
     return pd.concat(tables, ignore_index=True)
 
 
 def _blocks(recording: Recording) -> list[str]:
-    chosen = [h for h in recording.hooks if re.fullmatch(r"blocks\.\d+\.hook_out", h)]
+    chosen = [hook for hook in recording.hooks if residual_layer(hook) is not None]
     if not chosen or POSITION not in recording.positions:
         raise InputError(
             f"{recording.path} holds no residual stream at {POSITION}; add blocks.*.hook_out "
@@ -77,7 +78,7 @@ def _compared(
 
     found = jackknife(lambda kept: of_seeds(kept).mean(0), answers)
     seeds = of_seeds(np.arange(len(answers)))
-    layers = [int(hook.split(".")[1]) for hook in before]
+    layers = [layer(hook) for hook in before]
     pairs = pd.MultiIndex.from_product([layers, layers], names=["layer", "other_layer"])
     columns = {
         "cka": found.value,
@@ -93,45 +94,28 @@ def _compared(
 def draw(numbers: pd.DataFrame) -> Figure:
     """A heat map an arm, all in one scale."""
     arms = list(dict.fromkeys(numbers["arm"]))
-    wide = min(4, len(arms))
-    high = -(-len(arms) // wide)
-    figure, axes = plt.subplots(
-        high,
-        wide,
-        figsize=(2.3 * wide + 0.8, 2.4 * high + 0.3),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-        layout="constrained",
-    )
-    least = min(float(np.floor(numbers["cka"].min() * 10) / 10), 0.9)
+    figure, axes = panels(len(arms), size=(2.3, 2.4), margin=(0.8, 0.3))
+    limits = min(float(np.floor(numbers["cka"].min() * 10) / 10), 0.9), 1.0
     for axis, arm in zip(axes.flat, arms, strict=False):
         panel = numbers[numbers["arm"] == arm]
         grid = panel.pivot_table(index="layer", columns="other_layer", values="cka")
-        image = axis.imshow(grid, cmap="cividis", vmin=least, vmax=1, origin="lower")
+        image = heat_map(axis, grid.to_numpy(), limits, origin="lower")
         axis.set_title(arm, fontsize=9)
-        axis.grid(False)
-        _label(axis, grid, (1 + least) / 2)
-    for axis in axes.flat[len(arms) :]:
-        axis.set_axis_off()
+        _label(axis, grid, limits)
     figure.supxlabel("block after training", fontsize=9)
     figure.supylabel("block before", fontsize=9)
     figure.colorbar(image, ax=axes, label="CKA (linear, debiased)", shrink=0.8)
     return figure
 
 
-def _label(axis: Axes, grid: pd.DataFrame, middle: float) -> None:
+def _label(axis: Axes, grid: pd.DataFrame, limits: tuple[float, float]) -> None:
     layers = list(grid.index)
     every = range(0, len(layers), max(1, len(layers) // 6))
     for side in (axis.xaxis, axis.yaxis):
         side.set_ticks(list(every), [str(layers[i]) for i in every])
-    if len(layers) > WRITTEN:
-        return
-    for (row, column), value in np.ndenumerate(grid.to_numpy()):
-        colour = "black" if value > middle else "white"
-        axis.text(
-            column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7
-        )
+    if len(layers) <= WRITTEN:
+        texts = grid.map("{:.2f}".format).to_numpy().tolist()
+        write_cells(axis, grid.to_numpy(), texts, limits, size=7)
 
 
 def main(study: Path, out: Path) -> None:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from interfere.errors import InputError
 from interfere.measures.comparison import compare
-from interfere.measures.subspace_overlap import layer
+from interfere.models.layers import residual_layer
 from interfere.plotting import style
+from interfere.study.results_folder import recordings
 
 DEEP = True
 VALUES = ["common", "low", "high"]
@@ -21,22 +22,21 @@ VALUES = ["common", "low", "high"]
 
 def tabulate(study: Path) -> pd.DataFrame:
     """Mean over seeds by arm, position and layer; residual stream only."""
-    index = pd.read_csv(study / "recordings.csv")
-    root = study.parent.parent
+    index = recordings(study)
     held = index[index["set"] == "held_out"]
     before = held.loc[held["when"] == "before", "path"]
     after = held[held["when"] == "after"]
     if before.empty or after.empty:
         raise InputError(f"{study} has no recordings of held-out facts before and after")
     tables = [
-        compare(root / before.iloc[0], root / row["path"]).split().assign(arm=row["arm"])
+        compare(before.iloc[0], row["path"]).split().assign(arm=row["arm"])
         for row in after.to_dict("records")
     ]
     table = pd.concat(tables)
-    table = table[table["hook"].str.fullmatch(r"blocks\.\d+\.hook_out")]
+    table = table.assign(layer=table["hook"].map(residual_layer)).dropna(subset="layer")
     if table.empty:
         raise InputError("the recordings hold no residual stream; add blocks.*.hook_out")
-    table = table.assign(layer=table["hook"].map(layer))
+    table = table.astype({"layer": int})
     seeds = table.groupby(["arm", "position", "layer"], sort=False)[VALUES]
     return seeds.mean().reset_index()
 

@@ -1,6 +1,5 @@
 """How far held-out facts move from the format checkpoint, by layer and by epoch."""
 
-import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,6 +8,7 @@ import typer
 from matplotlib.figure import Figure
 
 from interfere.errors import InputError
+from interfere.models.layers import residual_layer
 from interfere.plotting import style
 
 POSITION = "subject_last"
@@ -17,19 +17,13 @@ POSITION = "subject_last"
 def tabulate(results: pd.DataFrame) -> pd.DataFrame:
     """Mean drift (1 − cosine) over seeds by arm, layer and epoch; residual stream only."""
     chosen = results[(results["metric"] == "drift") & (results["position"] == POSITION)]
-    layers = chosen["hook"].map(layer)
+    layers = chosen["hook"].map(residual_layer)
     chosen = chosen[layers.notna()].assign(layer=layers)
     if chosen.empty:
         raise InputError(f"results hold no drift of the residual stream at {POSITION}")
     seeds = chosen.groupby(["arm", "layer", "epoch"], sort=False)["value"]
     table = seeds.agg(["mean", "min", "max"]).reset_index()
     return table.astype({"layer": int})
-
-
-def layer(hook: str) -> float:
-    """The block whose output the hook names; NaN for other hooks."""
-    found = re.fullmatch(r"blocks\.(\d+)\.hook_out", str(hook))
-    return float(found[1]) if found else float("nan")
 
 
 def draw(numbers: pd.DataFrame) -> Figure:

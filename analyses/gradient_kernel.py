@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from interfere.errors import InputError
 from interfere.measures.gradient_blame import harm
 from interfere.plotting import style
+from interfere.plotting.heat_map import heat_map
 
 TITLES = {"sgd": "SGD", "adamw": "AdamW"}
 NAMED = 0.045
@@ -82,9 +83,8 @@ def _map(figure: Figure, axis: Axes, own: pd.DataFrame) -> None:
     cosines = places["cosine"].unstack().to_numpy()  # noqa: PD010
     most = np.nanquantile(np.abs(cosines), 0.99)
     # Light to dark throughout, so that the sign is legible in grey.
-    image = axis.imshow(cosines, cmap="cividis", vmin=-most, vmax=most, aspect="auto")
+    image = heat_map(axis, cosines, (-most, most), aspect="auto")
     axis.set(xlabel="new facts, by answer", ylabel="old facts, by answer")
-    axis.grid(False)
     for side, ticks in (("new", axis.set_xticks), ("old", axis.set_yticks)):
         places, names = _names(own, side)
         ticks(places, names, rotation=90 if side == "new" else 0, fontsize=7)

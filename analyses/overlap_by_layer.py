@@ -11,6 +11,7 @@ import typer
 from matplotlib.figure import Figure
 
 from interfere.errors import InputError
+from interfere.models.layers import residual_layer
 from interfere.plotting import style
 from interfere.study.overlap_nulls import NULLS, overlap_nulls
 
@@ -20,8 +21,8 @@ METRICS = ("overlap", "overlap_low", "overlap_high")
 def tabulate(results: pd.DataFrame) -> pd.DataFrame:
     """Mean over key seeds of the overlap and its interval, by keys, position and layer."""
     chosen = results[results["metric"].isin(METRICS) & results["value"].notna()]
-    layers = chosen["hook"].str.extract(r"^blocks\.(\d+)\.hook_out$")[0]
-    chosen = chosen[layers.notna()].assign(layer=layers.astype(float))
+    layers = chosen["hook"].map(residual_layer)
+    chosen = chosen[layers.notna()].assign(layer=layers)
     if chosen.empty:
         raise InputError("results hold no overlap; the study needs split.control above 0")
     keys = ["keys", "position", "layer"]

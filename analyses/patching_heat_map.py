@@ -16,6 +16,7 @@ from matplotlib.image import AxesImage
 
 from interfere.errors import InputError
 from interfere.plotting import style
+from interfere.plotting.heat_map import heat_map, write_cells
 
 POSITIONS = {
     "subject_last": "subject,\nlast token",
@@ -30,8 +31,6 @@ COMPONENTS = {
     "MLP": "MLP",
     "heads": "heads",
 }
-COLOURS = "cividis"
-"""Even in lightness, so that grey tells as much; safe for the colour-blind."""
 
 COLUMNS = ["arm", "layer", "component", "head", "position"]
 NUMBERS = ["recovered", "recovered_low", "recovered_high", "facts", "seeds"]
@@ -110,31 +109,23 @@ def _panel(
     axis: Axes, found: dict[str, pd.DataFrame], limits: tuple[float, float]
 ) -> AxesImage:
     values, low, high = (found[name].to_numpy() for name in NUMBERS[:3])
-    image = axis.imshow(
-        values, cmap=COLOURS, vmin=limits[0], vmax=limits[1], origin="lower", aspect="auto"
-    )
+    image = heat_map(axis, values, limits, origin="lower", aspect="auto")
+    texts = [list(map(_text, *rows)) for rows in zip(values, low, high, strict=True)]
     size = 7 if len(values) <= 12 else 5.5
-    for (row, column), value in np.ndenumerate(values):
-        text = f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
-        if not (low[row, column] > 0 or high[row, column] < 0):
-            text = f"({text})"
-        light = (value - limits[0]) / (limits[1] - limits[0]) > 0.5
-        axis.text(
-            column,
-            row,
-            "–" if np.isnan(value) else text,
-            ha="center",
-            va="center",
-            fontsize=size,
-            color="black" if light else "white",
-        )
+    write_cells(axis, values, texts, limits, size=size)
     names = [COMPONENTS.get(name, name) for name in found["recovered"].columns]
     axis.set_xticks(range(len(names)), names)
     axis.set_yticks(range(len(values)), found["recovered"].index)
-    axis.grid(visible=False)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0, labelsize=8)
     return image
+
+
+def _text(value: float, low: float, high: float) -> str:
+    if np.isnan(value):
+        return "–"
+    text = f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+    return text if low > 0 or high < 0 else f"({text})"
 
 
 def main(study: Path, out: Path) -> None:

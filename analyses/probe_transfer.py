@@ -20,7 +20,9 @@ from interfere.errors import InputError
 from interfere.measures.comparison import compare
 from interfere.measures.folds import fact_folds
 from interfere.measures.probe_transfer import readings, together
+from interfere.models.layers import residual_layer
 from interfere.plotting import style
+from interfere.study.results_folder import recordings
 
 DEEP = True
 POSITIONS = {
@@ -45,18 +47,18 @@ def tabulate(study: Path) -> pd.DataFrame:
     Parts: the shares of `measures.probe_transfer.ProbeTransfer`, erased and misread. Seeds
     are averaged, answers resampled.
     """
-    root, index = study.parent.parent, pd.read_csv(study / "recordings.csv")
+    index = recordings(study)
     held_out = index[index["set"] == "held_out"]
     starts = held_out[held_out["when"] == "before"]["path"]
     arms = held_out[held_out["when"] == "after"]
     if starts.empty or arms.empty:
         raise InputError(f"{study} has no recordings of held-out facts before and after")
-    start = open_recording(root / starts.iloc[0])
+    start = open_recording(starts.iloc[0])
     folds = fact_folds(start.table)
     answers = folds.labels(start.table["answer"], "answers")
     rows = []
     for arm, seeds in arms.groupby("arm", sort=False):
-        changes = [compare(start, root / path) for path in seeds["path"]]
+        changes = [compare(start, path) for path in seeds["path"]]
         for place in _places(changes[0].pair.hooks, changes[0].pair.positions):
             hook, position = f"blocks.{place['layer']}.hook_out", place["position"]
             found = together(
@@ -80,9 +82,9 @@ def tabulate(study: Path) -> pd.DataFrame:
 
 
 def _places(hooks: list[str], positions: list[str]) -> list[dict[str, object]]:
-    layers = pd.Series(hooks).str.extract(r"^blocks\.(\d+)\.hook_out$")[0].dropna()
+    layers = [layer for hook in hooks if (layer := residual_layer(hook)) is not None]
     known = [position for position in POSITIONS if position in positions]
-    return [{"position": p, "layer": int(layer)} for p in known for layer in layers]
+    return [{"position": p, "layer": layer} for p in known for layer in layers]
 
 
 def draw(numbers: pd.DataFrame) -> Figure:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from interfere.errors import InputError
 from interfere.measures.calibration import calibration
 from interfere.plotting import style
+from interfere.plotting.panels import panels
 
 BINS = 8
 """At most, of as many answers each."""
@@ -49,17 +49,7 @@ def tabulate(facts: pd.DataFrame) -> pd.DataFrame:
 def draw(numbers: pd.DataFrame) -> Figure:
     """A panel an arm; on the dotted line a model is right as often as it is sure."""
     looks = style.looks(numbers["arm"])
-    columns = min(4, len(looks))
-    height = -(-len(looks) // columns)
-    figure, axes = plt.subplots(
-        height,
-        columns,
-        figsize=(2.5 * columns + 0.6, 2.7 * height + 0.7),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    figure, axes = panels(len(looks), size=(2.5, 2.7), margin=(0.6, 0.7))
     for axis, (arm, look) in zip(axes.flat, looks.items(), strict=False):
         panel = numbers[numbers["arm"] == arm]
         axis.plot([0, 1], [0, 1], ":", color="0.5", linewidth=1)
@@ -77,9 +67,7 @@ def draw(numbers: pd.DataFrame) -> Figure:
         axis.set_title(arm, fontsize=9)
         axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         axis.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
-    for axis in axes.flat[len(looks) :]:
-        axis.set_visible(False)
-    for axis in axes.flat[len(looks) - columns : len(looks)]:
+    for axis in axes.flat[len(looks) - axes.shape[1] : len(looks)]:
         axis.tick_params(labelbottom=True)  # nothing is drawn below it
     figure.supxlabel(
         "probability of the answer given; squares, dashed: before training, circles: after\n"

@@ -15,7 +15,9 @@ from umap import UMAP
 
 from interfere.activations.recording import open_recording
 from interfere.errors import InputError
+from interfere.models.layers import residual_layer
 from interfere.plotting import style
+from interfere.study.results_folder import recordings
 from interfere.study.study import Study
 
 POSITION = "subject_last"
@@ -38,7 +40,7 @@ def tabulate(study: Path) -> pd.DataFrame:
     configuration = Study.model_validate_json((study / "study.json").read_text())
     rows, labels = [], []
     hook = None
-    for kind, path in _chosen(configuration, pd.read_csv(study / "recordings.csv"), study):
+    for kind, path in _chosen(configuration, recordings(study)):
         recording = open_recording(path)
         hook = hook or configuration.interference.hook or middle(recording.hooks)
         activations = recording[hook, POSITION].numpy()[:POINTS]
@@ -53,30 +55,23 @@ def tabulate(study: Path) -> pd.DataFrame:
 
 def middle(hooks: list[str]) -> str:
     """The middle one of the residual stream's hooks."""
-    blocks = [
-        hook for hook in hooks if hook.endswith(".hook_out") and hook.startswith("blocks")
-    ]
+    blocks = [hook for hook in hooks if residual_layer(hook) is not None]
     if not blocks:
         raise InputError("the recordings hold no residual stream; add blocks.*.hook_out")
     return blocks[len(blocks) // 2]
 
 
-def _chosen(
-    configuration: Study, index: pd.DataFrame, study: Path
-) -> list[tuple[str, Path]]:
-    root = study.parent.parent
+def _chosen(configuration: Study, index: pd.DataFrame) -> list[tuple[str, Path]]:
     names = {"held_out": "old, before", "control": "control"}
     found = [
-        (names.get(row["set"], f"new, {row['set']}"), root / row["path"])
+        (names.get(row["set"], f"new, {row['set']}"), row["path"])
         for row in index[index["when"] == "before"].to_dict("records")
     ]
     plain = [
         arm.name for arm in configuration.arms if arm.trains_new and not arm.mitigation
     ]
     after = index[(index["when"] == "after") & index["arm"].isin(plain)]
-    found += [
-        ("old, after SFT", root / row["path"]) for row in after.head(1).to_dict("records")
-    ]
+    found += [("old, after SFT", row["path"]) for row in after.head(1).to_dict("records")]
     return found
 
 

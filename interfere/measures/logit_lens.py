@@ -17,9 +17,9 @@ from interfere.measures.comparison import Comparison
 from interfere.measures.interval_columns import interval_columns
 from interfere.measures.rows import as_rows
 from interfere.measures.statistics import mean_interval
-from interfere.measures.subspace_overlap import layer
 from interfere.models.architectures import architecture
 from interfere.models.head import unembed
+from interfere.models.layers import layer, residual_layer
 from interfere.models.model import Model
 
 BATCH = 128
@@ -187,11 +187,7 @@ def residual_hooks(recording: Recording) -> list[str]:
     Raises:
         InputError: there is none.
     """
-    found = [
-        hook
-        for hook in recording.hooks
-        if layer(hook) is not None and hook.count(".") == 2 and hook.endswith(".hook_out")
-    ]
+    found = [hook for hook in recording.hooks if residual_layer(hook) is not None]
     if not found:
         raise InputError(
             f"{recording.path} holds no residual stream; record blocks.*.hook_out"

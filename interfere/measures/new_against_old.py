@@ -19,7 +19,7 @@ from interfere.measures.permuted import Permuted
 from interfere.measures.principal_angles import principal_angles
 from interfere.measures.rows import Labels, as_rows
 from interfere.measures.statistics import Interval
-from interfere.measures.subspace_overlap import layer
+from interfere.models.layers import layer
 
 Found = tuple[Interval, Permuted]
 

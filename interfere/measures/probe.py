@@ -19,7 +19,7 @@ from interfere.measures.folds import FOLDS, LEAST, Folds, fact_folds
 from interfere.measures.interval_columns import interval_columns
 from interfere.measures.rows import Labels
 from interfere.measures.statistics import Interval, mean_interval
-from interfere.measures.subspace_overlap import layer
+from interfere.models.layers import layer
 
 CONTROLS = 3
 """Draws of the control task."""

@@ -18,7 +18,7 @@ from interfere.measures.folds import FOLDS, LEAST, Folds, fact_folds
 from interfere.measures.interval_columns import interval_columns
 from interfere.measures.rows import Array, Labels, as_codes
 from interfere.measures.statistics import Interval, mean_interval
-from interfere.measures.subspace_overlap import layer
+from interfere.models.layers import layer
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Overlap: do new facts live where old ones do?"""
 
-import re
 import warnings
 from dataclasses import asdict, dataclass
 
@@ -23,6 +22,7 @@ from interfere.measures.overlap_splits import (
 )
 from interfere.measures.rows import Labels, as_rows
 from interfere.measures.subspaces import check_rank
+from interfere.models.layers import layer
 
 LEAST_SPLITS = 20
 
@@ -221,9 +221,3 @@ def overlap(
         )
         rows.append({"hook": hook, "layer": layer(hook), **asdict(found)})
     return pd.DataFrame(rows).astype({"layer": "Int64"})
-
-
-def layer(hook: str) -> int | None:
-    """Index of the hook's block, or None outside the blocks."""
-    found = re.match(r"blocks\.(\d+)\.", hook)
-    return int(found.group(1)) if found else None

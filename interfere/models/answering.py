@@ -1,15 +1,16 @@
 """Does the model answer right? Teacher forcing through all accepted forms of the answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.models.asked import Asked, as_asked
+from interfere.models.batches import batches_by_length
 from interfere.models.evaluating import evaluating
 from interfere.models.forest import Forest
 from interfere.models.model import Model
@@ -107,7 +108,7 @@ def ask_again(
     ends = terminators(model.tokenizer)
     with evaluating(model.network), torch.inference_mode():
         shared = prefix_of(model.network, head, _longest(rows, asked.tries))
-        for batch in _batches(rows, asked.tries, batch_tokens):
+        for batch in batches_by_length(_lengths(rows, asked.tries), batch_tokens):
             tries = [asked.tries[i] for i in batch]
             forest = Forest(tries, ends, temperature=temperature, top_k=top_k)
             scorer = Scorer(model, forest, shared, [rows[i] for i in batch])
@@ -126,19 +127,5 @@ def _longest(rows: Sequence[Sequence[int]], tries: Sequence[Trie]) -> int:
     )
 
 
-def _batches(
-    rows: Sequence[Sequence[int]], tries: Sequence[Trie], batch_tokens: int
-) -> Iterator[Int[np.ndarray, " b"]]:
-    """Rows of like length together, at least one a batch; a pure function of the rows."""
-    lengths = np.array(
-        [len(row) + len(trie.canonical) - 1 for row, trie in zip(rows, tries, strict=True)],
-        dtype=int,
-    )
-    order = np.argsort(lengths, kind="stable")
-    begin = 0
-    while begin < len(order):
-        end = begin + 1
-        while end < len(order) and (end + 1 - begin) * lengths[order[end]] <= batch_tokens:
-            end += 1
-        yield order[begin:end]
-        begin = end
+def _lengths(rows: Sequence[Sequence[int]], tries: Sequence[Trie]) -> list[int]:
+    return [len(row) + len(t.canonical) - 1 for row, t in zip(rows, tries, strict=True)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -11,6 +12,7 @@ from transformers import GenerationConfig
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.facts.questions import prompt
+from interfere.models.batches import batches_by_length, padded_on_the_left
 from interfere.models.encoding import encode_prompts
 from interfere.models.evaluating import evaluating
 from interfere.models.model import Model
@@ -40,15 +42,9 @@ def generate(
     Raises:
         InputError: a fact without a question.
     """
-    said = respond(
-        model,
-        facts,
-        prefix=prefix,
-        paraphrase=paraphrase,
-        max_new_tokens=max_new_tokens,
-        batch_tokens=batch_tokens,
-    )
-    return [response.text for response in said]
+    config = _config(model, max_new_tokens)
+    rows = _prompts(model, facts, prefix, paraphrase)
+    return [text for _, (text,) in _continue(model, rows, config, batch_tokens)]
 
 
 @dataclass(frozen=True)
@@ -77,11 +73,11 @@ def respond(
     rows = _prompts(model, facts, prefix, paraphrase)
     ends = line_ends(model.tokenizer)
     found = []
-    for row, tokens in zip(rows, _continue(model, rows, config, batch_tokens), strict=True):
+    continued = _continue(model, rows, config, batch_tokens)
+    for row, (tokens, (text,)) in zip(rows, continued, strict=True):
         said = tokens[0].tolist()
         stop = next((place for place, token in enumerate(said) if ends[token]), len(said))
-        (text,) = model.tokenizer.batch_decode([said], skip_special_tokens=True)
-        found.append(Response(row, said[: stop + 1], _cut(text)))
+        found.append(Response(row, said[: stop + 1], text))
     return found
 
 
@@ -117,10 +113,12 @@ def sample(
         top_k=top_k,
         num_return_sequences=samples,
     )
+    rows = _prompts(model, facts, prefix)
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        return _generate(model, facts, prefix, False, config, batch_tokens)
+        continued = _continue(model, rows, config, batch_tokens)
+    return [texts for _, texts in continued]
 
 
 def _config(
@@ -143,24 +141,8 @@ def _pad(model: Model) -> int:
     return 0
 
 
-def _generate(
-    model: Model,
-    facts: FactSet,
-    prefix: str,
-    paraphrase: bool,
-    config: GenerationConfig,
-    batch_tokens: int,
-) -> list[list[str]]:
-    rows = _prompts(model, facts, prefix, paraphrase)
-    said: list[list[str]] = []
-    for tokens in _continue(model, rows, config, batch_tokens):
-        decoded = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        said.append([_cut(text) for text in decoded])
-    return said
-
-
 def _prompts(
-    model: Model, facts: FactSet, prefix: str, paraphrase: bool
+    model: Model, facts: FactSet, prefix: str, paraphrase: bool = False
 ) -> list[list[int]]:
     texts = [prefix + prompt(fact, paraphrase=paraphrase) for fact in facts]
     return encode_prompts(model.tokenizer, texts)
@@ -168,41 +150,32 @@ def _prompts(
 
 def _continue(
     model: Model, rows: list[list[int]], config: GenerationConfig, batch_tokens: int
-) -> list[Tensor]:
-    """New tokens by row, a line a sample, padded behind the end."""
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+) -> list[tuple[Tensor, list[str]]]:
+    """By row: new tokens, a line a sample, padded behind the end; and what they say."""
     copies = config.num_return_sequences or 1
     said: list[Tensor] = [torch.empty(0)] * len(rows)
+    lengths = [len(row) for row in rows]
     with evaluating(model.network), progress("generating", len(rows)) as advance:
-        begin = 0
-        while begin < len(order):
-            end = begin + 1
-            room = batch_tokens // copies
-            while end < len(order) and (end + 1 - begin) * len(rows[order[end]]) <= room:
-                end += 1
-            batch = order[begin:end]
+        for batch in batches_by_length(lengths, batch_tokens // copies):
             tokens = _run(model, [rows[i] for i in batch], config)
             for place, i in enumerate(batch):
                 said[i] = tokens[place * copies : (place + 1) * copies].cpu()
             advance(len(batch))
-            begin = end
-    return said
+    decode = partial(model.tokenizer.batch_decode, skip_special_tokens=True)
+    return [(tokens, [_cut(text) for text in decode(tokens)]) for tokens in said]
 
 
 def _run(model: Model, rows: list[list[int]], config: GenerationConfig) -> Tensor:
     """New tokens only; padding stands on the left, where generation needs it."""
-    width = max(map(len, rows))
-    pad = config.pad_token_id
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    ids, real = padded_on_the_left(rows, config.pad_token_id)
     run = cast(Callable[..., Tensor], model.network.generate)
     with torch.inference_mode():
         whole = run(
             input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
+            attention_mask=real.to(model.device),
             generation_config=config,
         )
-    return whole[:, width:]
+    return whole[:, ids.shape[1] :]
 
 
 def _cut(text: str) -> str:

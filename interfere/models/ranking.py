@@ -10,6 +10,7 @@ from transformers import DynamicCache
 
 from interfere.facts.fact import Fact, FactSet
 from interfere.facts.questions import prompt, target
+from interfere.models.batches import padded_on_the_left
 from interfere.models.encoding import encode_continuations, encode_prompts
 from interfere.models.head import body, unembed
 from interfere.models.model import Model
@@ -78,10 +79,8 @@ class _Prompts:
     def __init__(self, model: Model, facts: list[Fact]) -> None:
         self._model, self._prompts = model, [prompt(fact) for fact in facts]
         ids = encode_prompts(model.tokenizer, self._prompts)
-        width = max(map(len, ids))
         # Left padding puts every prompt's end, and so every answer, in the same columns.
-        rows = torch.tensor([[0] * (width - len(row)) + row for row in ids])
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
+        rows, mask = padded_on_the_left(ids)
         self._mask = mask.to(model.device)
         self._places = (self._mask.cumsum(1) - 1).clamp(min=0)
         self._inner, self._cache = body(model.network), DynamicCache()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from interfere.models.batches import batches_by_length
 from interfere.models.evaluating import evaluating
 from interfere.models.head import body, unembed
 from interfere.models.model import Model
@@ -45,7 +46,7 @@ def token_scores(
     """
     found: list[TokenScores | None] = [None] * len(rows)
     with evaluating(model.network), torch.inference_mode():
-        for batch in _batches([len(row) for row in rows], batch_tokens):
+        for batch in batches_by_length([len(row) for row in rows], batch_tokens):
             scored = _score(model, [rows[i] for i in batch], [starts[i] for i in batch])
             for i, score in zip(batch, scored, strict=True):
                 found[i] = score
@@ -90,16 +91,3 @@ def _score(
 def _entropy(logprob: Tensor) -> Tensor:
     """Forbidden tokens (-inf) add nothing."""
     return torch.special.entr(logprob.exp()).sum(-1)
-
-
-def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Rows of like length together, at least one a batch; a pure function of the lengths."""
-    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
-    batch: list[int] = []
-    for i in order:
-        if batch and (len(batch) + 1) * lengths[i] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch

@@ -1,7 +1,7 @@
 """Accepted forms of an answer as a token trie, and the tokens that end an answer."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,12 +105,26 @@ def _build(
             closed.add(tuple(whole))
             followed.add(tuple(bare))
     followed.discard(())
+    return trie_of(followed, closed, tuple(ended[0]))
+
+
+def trie_of(
+    followed: Set[tuple[int, ...]],
+    closed: Set[tuple[int, ...]],
+    canonical: tuple[int, ...],
+) -> Trie:
+    """The trie of token paths that a terminator may follow, or that hold their own end.
+
+    Args:
+        followed: paths that are right if a terminator comes next.
+        closed: paths that are right as they are.
+        canonical: the canonical answer and its end; all but its last token is a path.
+    """
     paths = {path[:n] for path in followed | closed for n in range(len(path) + 1)}
     order = sorted(paths, key=lambda path: (len(path), path))
     number = {path: node for node, path in enumerate(order)}
     parent = np.array([number[path[:-1]] for path in order])
     children = np.bincount(parent[1:], minlength=len(order))
-    canonical = tuple(ended[0])
     return Trie(
         parent=parent,
         token=np.array([path[-1] if path else -1 for path in order]),

@@ -1,6 +1,5 @@
 """What overlap would be where nothing is new, at the hooks of a study."""
 
-import re
 from itertools import product
 from pathlib import Path
 
@@ -9,7 +8,8 @@ import pandas as pd
 
 from interfere.activations.recording import open_recording
 from interfere.measures.overlap_null import overlap_null
-from interfere.measures.subspace_overlap import layer
+from interfere.models.layers import residual_layer
+from interfere.study.results_folder import recordings
 from interfere.study.study import Study
 
 NULLS = {"as_old": "old facts as if new", "as_control": "control as if new"}
@@ -22,18 +22,18 @@ def overlap_nulls(study: Path) -> pd.DataFrame:
     Empty without a control, or with too few facts to put any in the place of new ones.
     """
     configuration = Study.model_validate_json((study / "study.json").read_text())
-    index = pd.read_csv(study / "recordings.csv")
+    index = recordings(study)
     start = index[index["when"] == "before"].drop_duplicates("set").set_index("set")["path"]
     if "control" not in start:
         return pd.DataFrame()
-    root = study.parent.parent
-    old, control = (open_recording(root / start[name]) for name in ("held_out", "control"))
+    old, control = (open_recording(start[name]) for name in ("held_out", "control"))
     rank = configuration.interference.rank
     if min(len(old) // 3, len(control) // 2) <= rank:
         return pd.DataFrame()
     rows = []
     for hook, position in product(old.hooks, old.positions):
-        if not re.fullmatch(r"blocks\.\d+\.hook_out", hook):
+        layer = residual_layer(hook)
+        if layer is None:
             continue
         null = overlap_null(
             old[hook, position].numpy(),
@@ -41,7 +41,7 @@ def overlap_nulls(study: Path) -> pd.DataFrame:
             rank=rank,
             name=f"{hook}/{position}",
         )
-        row: dict[str, object] = {"position": position, "layer": layer(hook)}
+        row: dict[str, object] = {"position": position, "layer": layer}
         for name in NULLS:
             ends = np.quantile(getattr(null, name), [0.025, 0.975])
             row |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))

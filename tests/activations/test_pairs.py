@@ -4,22 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_models import places, tiny_model
+from tiny_models import places
 
 from interfere.activations.pairs import pair
-from interfere.activations.recorder import record
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
-
-
-@pytest.fixture(scope="module")
-def make(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pairs")
-
-    def record_as(name, facts, seed=0, **arguments):
-        return record(tiny_model(seed=seed), facts, folder / f"{name}.h5", **arguments)
-
-    return record_as
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import places, tiny_model
+from tiny_models import places
 
 from interfere.activations import store
 from interfere.activations.packing import pack
@@ -17,11 +17,6 @@ from interfere.activations.verifying import inspect_chunks
 from interfere.errors import InputError
 
 SIZES = {"chunk_facts": 10, "batch_facts": 5}
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model()
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from tiny_models import places, tiny_model
+from small_recordings import SMALL
+from tiny_models import places
 
 from interfere.activations import layout, recording, seal, store
 from interfere.activations.gathering import Gathering
@@ -20,13 +21,6 @@ from interfere.activations.recording import open_recording
 from interfere.errors import InputError
 from interfere.facts import questions
 from interfere.facts.fact import FactSet
-
-SMALL = {"chunk_facts": 20, "batch_facts": 8}
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The layer by layer picture, from real recordings laid out as a study lays them."""
 
-import importlib.util
-
+import analysis_script
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,18 +9,13 @@ from tiny_models import places, tiny_model
 from interfere.activations.recorder import record
 from interfere.errors import InputError
 from interfere.measures.comparison import compare
-from interfere.report.figures import scripts
 
 FACTS = places()[:40]
 
 
 @pytest.fixture(scope="module")
 def script():
-    path = next(path for path in scripts() if path.stem == "cka_layers")
-    spec = importlib.util.spec_from_file_location("cka_layers", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return analysis_script.script("cka_layers")
 
 
 def study_of(folder, recordings):

@@ -1,23 +1,17 @@
 """What is drawn is what was measured, with whatever predictors there are."""
 
-import importlib.util
-
+import analysis_script
 import numpy as np
 import pytest
 from planted_forgetting import planted
 
 from interfere.errors import InputError
 from interfere.measures.predict_forgetting import predict_forgetting
-from interfere.report.figures import scripts
 
 
 @pytest.fixture(scope="module")
 def script():
-    path = next(path for path in scripts() if path.stem == "overlap_and_forgetting")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return analysis_script.script("overlap_and_forgetting")
 
 
 TABLE = planted(0, answers=20, each=6).rename(columns={"acts": "overlap"})

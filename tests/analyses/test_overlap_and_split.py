@@ -4,9 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from analysis_script import script
-from tiny_models import places, tiny_model
+from tiny_models import places, shaken, tiny_model
 
 from interfere.activations.recorder import record
 from interfere.activations.recording import open_recording
@@ -17,14 +16,6 @@ from interfere.measures.overlap_null import overlap_null
 from interfere.study.study import Study
 
 RANK = 3
-
-
-def shaken(by: int):
-    model = tiny_model().copy()
-    noise = torch.Generator().manual_seed(by)
-    for value in model.network.parameters():
-        value.data += 0.02 * torch.randn(value.shape, generator=noise)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +36,8 @@ def study(tmp_path_factory):
     keep("start", -1, "held_out", "before", tiny_model(), held)
     keep("start", -1, "control", "before", tiny_model(), control)
     for seed in (0, 1):
-        keep("SFT", seed, "held_out", "after", shaken(seed), held)
-        keep("Known only", seed, "held_out", "after", shaken(seed + 2), held)
+        keep("SFT", seed, "held_out", "after", shaken(seed, 0.02), held)
+        keep("Known only", seed, "held_out", "after", shaken(seed + 2, 0.02), held)
     pd.DataFrame(rows).to_csv(folder / "recordings.csv", index=False)
     settings = Study(name="hand", interference={"rank": RANK}, arms=[{"name": "SFT"}])
     (folder / "study.json").write_text(settings.model_dump_json())

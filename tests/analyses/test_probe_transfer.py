@@ -1,13 +1,11 @@
 """The script reads a study's recordings, averages seeds, and draws few layers and many."""
 
-import importlib.util
-
+import analysis_script
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from countries import countries
-from tiny_models import tiny_model
+from tiny_models import shaken, tiny_model
 
 from interfere.activations.recorder import record
 from interfere.errors import InputError
@@ -15,18 +13,13 @@ from interfere.measures.comparison import compare
 from interfere.measures.folds import fact_folds
 from interfere.measures.probe_transfer import readings
 from interfere.plotting import style
-from interfere.report.figures import scripts
 
 ARMS = ("plain", "shaken")
 
 
 @pytest.fixture(scope="module")
 def script():
-    path = next(path for path in scripts() if path.stem == "probe_transfer")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return analysis_script.script("probe_transfer")
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +30,7 @@ def study(tmp_path_factory):
     folder.mkdir(parents=True)
     rows = []
     for arm, seed in (("start", -1), *((arm, seed) for arm in ARMS for seed in (0, 1))):
-        model = tiny_model()
-        if arm == "shaken":
-            noise = torch.Generator().manual_seed(seed)
-            for value in model.network.parameters():
-                value.data += 0.1 * torch.randn(value.shape, generator=noise)
+        model = shaken(seed, 0.1) if arm == "shaken" else tiny_model()
         name = f"{arm}-{seed}.h5"
         record(model, countries(3, 22), root / name, positions=["subject_last"])
         when = "before" if arm == "start" else "after"

@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from gaussian import gaussian
 from tiny_models import CONFIGS, tiny_model
 
 from interfere.errors import InputError
 from interfere.interventions.remove_direction import MATRICES, remove_directions
 from interfere.measures.weight_delta import paired_parts, weight_deltas
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def trained(model, rank: int, *, size: float = 1.0):

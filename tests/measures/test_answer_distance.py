@@ -9,10 +9,6 @@ from interfere.errors import InputError
 from interfere.measures.answer_distance import answer_distance
 
 
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
-
-
 def planted(seed: int, pull: float, facts: int = 120, answers: int = 40):
     """Old and new facts around a centre for each answer, as far out as `pull` says."""
     rng = np.random.default_rng(seed)

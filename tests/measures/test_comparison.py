@@ -4,8 +4,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from tiny_models import places, tiny_model
+from tiny_models import places, shaken, tiny_model
 
 from interfere.activations.recorder import record
 from interfere.activations.recording import open_recording
@@ -21,14 +20,10 @@ FACTS = places()[:12]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    model = tiny_model()
-    shaken = model.copy()
-    noise = torch.Generator().manual_seed(3)
-    for value in shaken.network.parameters():
-        value.data += 0.02 * torch.randn(value.shape, generator=noise)
     folder = tmp_path_factory.mktemp("comparison")
-    record(model, FACTS, folder / "before.h5", hooks=["blocks.*.hook_out", "*.hook_z"])
-    record(shaken, FACTS, folder / "after.h5", hooks=["blocks.*.hook_out", "*.hook_z"])
+    for name, model in (("before", tiny_model()), ("after", shaken(3, 0.02))):
+        hooks = ["blocks.*.hook_out", "*.hook_z"]
+        record(model, FACTS, folder / f"{name}.h5", hooks=hooks)
     return folder
 
 

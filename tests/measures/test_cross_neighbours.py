@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gaussian import gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -9,10 +10,6 @@ from scipy.spatial.distance import cdist
 
 from interfere.errors import InputError
 from interfere.measures.cross_neighbours import cross_neighbours
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def test_by_hand_on_a_line():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gaussian import gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,10 +10,6 @@ from interfere.errors import InputError
 from interfere.measures.displacement_split import displacement_split
 
 RELATIONS = np.repeat(["P17", "P36", "P19"], [60, 50, 40])
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 BEFORE = gaussian(0, 150, 8)

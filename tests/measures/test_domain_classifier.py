@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
+from gaussian import gaussian
 from sklearn.metrics import roc_auc_score
 
 from interfere.errors import InputError
 from interfere.measures.domain_classifier import domain_classifier
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def answers(seed: int, facts: int, count: int = 40) -> np.ndarray:

@@ -3,16 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from gaussian import gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import distance
 
 from interfere.errors import InputError
 from interfere.measures.drift import drift
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def test_right_angle_doubling_and_reversal_by_hand():

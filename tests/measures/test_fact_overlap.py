@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gaussian import gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,10 +10,6 @@ from interfere.errors import InputError
 from interfere.measures.fact_overlap import fact_overlap, new_distance
 
 SEEDS = st.integers(0, 10**6)
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def planted(seed: int = 0):

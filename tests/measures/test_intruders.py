@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from gaussian import gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import tiny_model
@@ -11,10 +12,6 @@ from interfere.errors import InputError
 from interfere.measures.intruders import THRESHOLDS, intruder_table, intruders
 from interfere.measures.lora import merged
 from interfere.measures.spectra import LowRank
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def test_a_planted_intruder_comes_first():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_models import CONFIGS, places, tiny_model
+from tiny_models import CONFIGS, places, shaken, tiny_model
 
 from interfere.activations.recorder import record
 from interfere.errors import InputError
@@ -66,11 +66,7 @@ def test_rank_by_hand():
 
 @pytest.fixture(scope="module")
 def models():
-    shaken = tiny_model().copy("shaken")
-    noise = torch.Generator().manual_seed(3)
-    for value in shaken.network.parameters():
-        value.data += 0.05 * torch.randn(value.shape, generator=noise)
-    return tiny_model(), shaken
+    return tiny_model(), shaken(3, 0.05)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gaussian import gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,10 +11,6 @@ from interfere.measures.overlap_null import overlap_null
 from interfere.measures.subspace_overlap import subspace_overlap
 
 SCALE = 1 / np.sqrt(np.arange(1, 17))
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 OLD, CONTROL = gaussian(0, 180, 16) * SCALE, gaussian(1, 80, 16) * SCALE[::-1]

@@ -2,16 +2,13 @@
 
 import numpy as np
 import pytest
+from gaussian import gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
 from interfere.errors import InputError
 from interfere.measures.principal_angles import angles_between, principal_angles
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def lying_in(basis: np.ndarray, seed: int, rows: int = 60) -> np.ndarray:

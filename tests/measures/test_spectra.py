@@ -2,16 +2,13 @@
 
 import numpy as np
 import pytest
+from gaussian import gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from interfere.errors import InputError
 from interfere.measures.spectra import LowRank, spectrum
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def test_ranks_by_hand():

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import places, tiny_model
+from tiny_models import places
 
-from interfere.activations.recorder import record
 from interfere.errors import InputError
-from interfere.measures.subspace_overlap import layer, overlap, subspace_overlap
+from interfere.measures.subspace_overlap import overlap, subspace_overlap
+from interfere.models.layers import layer
 
 D = 24
 
@@ -195,16 +195,6 @@ def test_bad_arguments_are_refused():
         subspace_overlap(OLD, OLD, CONTROL, rank=4, answers=([1], range(80), range(80)))
     with pytest.raises(InputError, match="overlap, new: needs at least 4 facts, got 3"):
         subspace_overlap(OLD, OLD[:3], CONTROL, rank=2)
-
-
-@pytest.fixture(scope="module")
-def make(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("overlap")
-
-    def record_as(name, facts, seed=0, **arguments):
-        return record(tiny_model(seed=seed), facts, folder / f"{name}.h5", **arguments)
-
-    return record_as
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,13 @@
 
 import numpy as np
 import pytest
+from gaussian import gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
 from interfere.errors import InputError
 from interfere.measures.subspaces import principal_subspace, similarity
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def test_the_axis_of_most_variance_by_hand():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from gaussian import gaussian
 from tiny_models import CONFIGS, tiny_model
 
 from interfere.errors import InputError
@@ -10,10 +11,6 @@ from interfere.measures.lora import merged
 from interfere.measures.spectra import LowRank
 from interfere.measures.weight_delta import adapter_deltas, delta_table, weight_deltas
 from interfere.models.weight_parts import parts, upright_shape
-
-
-def gaussian(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def plant(model, component: str, layer: int, change: np.ndarray):

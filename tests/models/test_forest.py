@@ -5,31 +5,14 @@ import pytest
 import torch
 
 from interfere.models.forest import Forest
-from interfere.models.trie import Trie
+from interfere.models.trie import trie_of
 
 GUINEA, BISSAU, GABON, NEWLINE, BLANK_LINE = range(5)
 ENDS = np.array([False, False, False, True, True])
 
 
 def trie(*paths):
-    order = sorted(
-        {path[:n] for path in paths for n in range(len(path) + 1)},
-        key=lambda p: (len(p), p),
-    )
-    number = {path: i for i, path in enumerate(order)}
-    parent = np.array([number[path[:-1]] for path in order])
-    children = np.bincount(parent[1:], minlength=len(order))
-    return Trie(
-        parent=parent,
-        token=np.array([path[-1] if path else -1 for path in order]),
-        depth=np.array([len(path) for path in order]),
-        first_child=1 + np.concatenate([[0], np.cumsum(children)[:-1]]),
-        children=children,
-        ends=np.array([path in paths for path in order]),
-        complete=np.zeros(len(order), dtype=bool),
-        canonical=(*paths[0], NEWLINE),
-        spine=tuple(number[paths[0][:n]] for n in range(len(paths[0]) + 1)),
-    )
+    return trie_of(set(paths), set(), (*paths[0], NEWLINE))
 
 
 def logits(*probabilities):

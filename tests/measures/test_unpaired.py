@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from interfere.interventions.unpaired import unpaired_interval
+from interfere.measures.unpaired import unpaired_interval
 
 
 def test_by_hand():
