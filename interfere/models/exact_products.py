@@ -1,7 +1,7 @@
 """Exact inner products of examples' gradients: what the sketched ones are held to."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -41,31 +41,66 @@ def exact_products(
         scale: multiplies each parameter's gradient entry by entry, by name.
     """
     component = components(network)
-    shapes = {name: p.shape for name, p in network.named_parameters()}
     found: dict[str, Tensor] = {}
-    uses: dict[str, list[Factors]] = defaultdict(list)
 
-    def add(name: str, factors: list[Factors]) -> None:
+    def add(name: str, part: Tensor) -> None:
         total = found.setdefault(
             component[name], torch.zeros(len(ids), len(ids), dtype=torch.float64)
         )
+        total += (part @ part.T).double().cpu()
+
+    _each_part(network, ids, answer, scale, add)
+    return found
+
+
+def exact_squares(
+    network: PreTrainedModel,
+    ids: Int[Tensor, "examples tokens"],
+    answer: Bool[Tensor, "examples tokens"],
+    *,
+    scale: Mapping[str, Tensor] | None = None,
+) -> Float64[Tensor, " examples"]:
+    """Squared norm of each example's gradient, all parameters together.
+
+    Arguments as in `exact_products`; without its cost in the square of the examples.
+    """
+    found = torch.zeros(len(ids), dtype=torch.float64)
+
+    def add(_: str, part: Tensor) -> None:
+        found.add_(part.double().square().sum(1).cpu())
+
+    _each_part(network, ids, answer, scale, add)
+    return found
+
+
+def _each_part(
+    network: PreTrainedModel,
+    ids: Tensor,
+    answer: Tensor,
+    scale: Mapping[str, Tensor] | None,
+    add: Callable[[str, Tensor], None],
+) -> None:
+    """Hands on every parameter's gradients, scaled, some columns at a time."""
+    shapes = {name: p.shape for name, p in network.named_parameters()}
+    uses: dict[str, list[Factors]] = defaultdict(list)
+    tied = _tied(network)
+
+    def give(name: str, factors: list[Factors]) -> None:
         factor = None if scale is None else scale[name].to(ids.device)
         for part in _parts(factors, shapes[name], factor):
-            total += (part @ part.T).double().cpu()
+            add(name, part)
 
     def receive(name: str, factors: Factors) -> None:
         # A tied matrix's uses have one gradient, their sum: wait for all of them.
-        if tied and name == tied:
+        if name == tied:
             uses[name].append(factors)
         else:
-            add(name, [factors])
+            give(name, [factors])
 
-    tied = _tied(network)
     with example_gradients(network, receive):
         answer_losses(network, ids, answer).sum().backward()
     for name, factors in uses.items():
-        add(name, factors)
-    return found
+        give(name, factors)
 
 
 def _tied(network: PreTrainedModel) -> str | None:
