@@ -92,7 +92,9 @@ def gradient_harm(
     found: dict[Optimizer, GradientHarm] = {}
     for name in optimizers(scale):
         own = scale if name == "adamw" else None
-        norms = np.sqrt(_squares(model, sides["old"], own) * _square(sums["new"][name], own))
+        norms = np.sqrt(
+            _squares(model, sides["old"], own) * _square(sums["new"][name], own)
+        )
         with np.errstate(invalid="ignore", divide="ignore"):
             cosine = np.where(norms > 0, pull[name] / norms, np.nan)
         found[name] = GradientHarm(name, -pull[name], cosine, -push[name])

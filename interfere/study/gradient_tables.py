@@ -1,15 +1,16 @@
 """Which old facts are at risk and which new facts hurt, by their gradients before training."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from interfere import cache
 from interfere.facts.fact import FactSet
-from interfere.measures.gradient_blame import blame
-from interfere.study.fact_kernels import Kernels, fact_kernels, sketch_agreement
+from interfere.interventions.gradient_harm import GradientHarm
+from interfere.measures.gradient_kernel import Optimizer
 from interfere.study.fresh import is_fresh
+from interfere.study.kept_gradients import kept_harm, kept_kernels, sketch_agreement
 from interfere.study.preparation import Prepared, Say
 from interfere.study.results import Runs, new_keys
 from interfere.study.study import Study, plain_arm
@@ -22,9 +23,6 @@ RISK, BLAME, KERNEL, AGREEMENT = FILES = (
 )
 """What `gradient_tables` writes."""
 
-SHOWN = 300
-"""Old facts, and new facts, of the pairs that a picture shows: more are not legible."""
-
 SURE = 0.95
 """Correlation with the exact products below which a sketch is called too coarse."""
 
@@ -36,11 +34,12 @@ def gradient_tables(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> N
 
     - gradient_risk.parquet: keys, seed, fact (held out), and the columns of
       `risk_columns`: predictors of forgetting.
-    - gradient_blame.parquet: keys, seed, optimizer, fact (new), and the columns of
-      `measures.gradient_blame.blame`.
-    - gradient_kernel.parquet: of the first plain arm that learns new facts under the first
-      seed (or of the first kind of keys), a row a pair of up to SHOWN old and SHOWN new
-      facts drawn at random; see `GradientKernel.table`.
+    - gradient_blame.parquet: keys, seed, and the columns of `blame_rows`: the other way
+      round. Of these held-out facts; how far it would hold of others the intervals of
+      `measures.gradient_blame` say, which a kernel of pairs gives.
+    - gradient_kernel.parquet: of plain SFT's new facts under the first seed (without such an
+      arm of the first kind of keys), a row a pair of facts; see `kept_kernels` and
+      `GradientKernel.table`.
     - gradient_agreement.csv: of the same kernel, what its sketch is worth
       (`sketch_agreement`).
 
@@ -64,63 +63,49 @@ def gradient_tables(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> N
     for keys in kinds:
         for seed in _distinct(study, keys):
             say(f"gradients of old and new facts, {keys} subjects, seed {seed}")
-            kernels = fact_kernels(prepared, keys, seed)
-            same = study.seeds if keys == "natural" else [seed]
-            risk, harm = risk_columns(kernels), _blame(kernels)
-            risks += [_of(risk, keys, own) for own in same]
-            blames += [_of(harm, keys, own) for own in same]
+            harm = kept_harm(prepared, keys, seed)
+            risk = risk_columns(prepared.split.held_out, harm)
+            blame = blame_rows(prepared.new_facts(keys, seed), harm)
+            for own in study.seeds if keys == "natural" else [seed]:
+                risks.append(_of(risk, keys, own))
+                blames.append(_of(blame, keys, own))
     plain = plain_arm(study)
     shown = plain.keys if plain else kinds[0]
-    kernels = fact_kernels(prepared, shown, study.seeds[0])
+    say(f"gradients of pairs, {shown} subjects")
+    pairs = [k.table() for k in kept_kernels(prepared, shown, study.seeds[0]).values()]
     agreement = sketch_agreement(prepared, shown, study.seeds[0])
     say(_agreement_line(agreement))
-    _write(folder / KERNEL, _pairs(kernels))
+    _write(folder / KERNEL, pd.concat(pairs, ignore_index=True))
     _write(folder / BLAME, pd.concat(blames, ignore_index=True))
     _write(folder / RISK, pd.concat(risks, ignore_index=True))
     with cache.whole_file(folder / AGREEMENT) as draft:
         agreement.to_csv(draft, index=False)
 
 
-def risk_columns(kernels: Kernels) -> pd.DataFrame:
+def risk_columns(old: FactSet, harm: Mapping[Optimizer, GradientHarm]) -> pd.DataFrame:
     """Predictors that the gradients give; a row an old fact.
 
-    Columns: fact, and for each optimizer gradient_risk_… (predicted rise of the fact's
-    loss, nats, by a step of learning rate 1 on each new fact's summed loss, all added up)
-    and gradient_cosine_… (mean cosine with the new facts' gradients, in [-1, 1]; NaN where
-    the old fact's own is 0).
+    Columns: fact, and for each optimizer gradient_risk_… and gradient_cosine_…: see `risk`
+    and `cosine` of `GradientHarm`.
     """
-    columns: dict[str, object] = {}
-    for name, kernel in kernels.items():
-        columns["fact"] = kernel.old.ids
-        columns[f"gradient_risk_{name}"] = kernel.rise(1.0).sum(1)
-        # A new fact without a gradient has no direction, and no say.
-        cosine = pd.DataFrame(kernel.cosine())
-        columns[f"gradient_cosine_{name}"] = cosine.mean(axis=1).to_numpy()
+    columns: dict[str, object] = {"fact": old.ids}
+    for name, own in harm.items():
+        columns |= {
+            f"gradient_risk_{name}": own.risk,
+            f"gradient_cosine_{name}": own.cosine,
+        }
     return pd.DataFrame(columns)
 
 
-def _blame(kernels: Kernels) -> pd.DataFrame:
+def blame_rows(new: FactSet, harm: Mapping[Optimizer, GradientHarm]) -> pd.DataFrame:
+    """optimizer, fact, subject, answer, blame (see `GradientHarm`); the most blamed first."""
+    facts = new.table[["id", "subject", "answer"]].rename(columns={"id": "fact"})
     tables = []
-    for name, kernel in kernels.items():
-        table = blame(kernel).rename(columns={"id": "fact"})
+    for name, own in harm.items():
+        table = facts.assign(blame=own.blame)
         table.insert(0, "optimizer", name)
-        tables.append(table)
+        tables.append(table.sort_values("blame", ascending=False, kind="stable"))
     return pd.concat(tables, ignore_index=True)
-
-
-def _pairs(kernels: Kernels) -> pd.DataFrame:
-    tables = []
-    for kernel in kernels.values():
-        sides = _some(kernel.old), _some(kernel.new)
-        tables.append(kernel.part(*sides).table())
-    return pd.concat(tables, ignore_index=True)
-
-
-def _some(facts: FactSet) -> list[str]:
-    """Ids of up to SHOWN facts, in the facts' order; the same in each call."""
-    generator = np.random.default_rng(0)
-    chosen = generator.choice(len(facts), min(SHOWN, len(facts)), replace=False)
-    return [facts[int(place)].id for place in np.sort(chosen)]
 
 
 def _distinct(study: Study, keys: str) -> tuple[int, ...]:

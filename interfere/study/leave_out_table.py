@@ -65,7 +65,8 @@ def leave_out_table(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> N
     if arm is None:
         say("no plain arm learns new facts: nothing to leave out")
         return
-    tables, outcomes = [], []
+    tables: list[pd.DataFrame] = []
+    outcomes: list[pd.DataFrame] = []
     for name in BLAMERS:
         if name in NEEDS_CONTROL and not len(prepared.split.control):
             say(f"no control facts: none are left out by {name}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from interfere.measures.fact_overlap import fact_overlap, new_distance
-from interfere.study.fact_kernels import fact_kernels
+from interfere.study.kept_gradients import kept_harm
 from interfere.study.predictors import NEIGHBOURS
 from interfere.study.preparation import Prepared
 from interfere.study.results import new_recording
@@ -16,8 +16,8 @@ Blame = dict[str, float]
 
 def by_gradient(prepared: Prepared, keys: str, seed: int) -> Blame:
     """Predicted rise of the held-out facts' losses by an AdamW step on the new fact."""
-    kernel = fact_kernels(prepared, keys, seed)["adamw"]
-    return _blame(kernel.new.ids, kernel.rise(1.0).sum(0))
+    found = kept_harm(prepared, keys, seed)["adamw"].blame
+    return _blame(prepared.new_facts(keys, seed).ids, found)
 
 
 def by_nearness(prepared: Prepared, keys: str, seed: int) -> Blame:
