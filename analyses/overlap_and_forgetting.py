@@ -85,8 +85,10 @@ def _tenths(data: ForgettingTable, shown: str) -> pd.DataFrame:
 
 def draw(numbers: pd.DataFrame) -> Figure:
     """The line and its tenths beside the areas."""
+    predictors = int((numbers["panel"] == "auc").sum())
+    height = max(3.6, 1.6 + 0.25 * predictors)
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(11, 3.6), width_ratios=(1, 0.9), layout="constrained"
+        1, 2, figsize=(11, height), width_ratios=(1, 0.9), layout="constrained"
     )
     _line(left, numbers)
     _areas(right, numbers)
