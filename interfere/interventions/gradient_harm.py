@@ -1,6 +1,6 @@
 """What a step on all new facts does to each old one, and each new fact's part in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from interfere.interventions.fact_gradients import (
     parameter_scale,
 )
 from interfere.measures.gradient_kernel import Optimizer
-from interfere.models.exact_products import exact_squares
+from interfere.models.exact_products import Scale, exact_squares
 from interfere.models.gradient_check import check_seen
 from interfere.models.gradients_along import Direction, gradient_sum, gradients_along
 from interfere.models.model import Model
@@ -58,8 +58,8 @@ def gradient_harm(
 
     Sums over facts are linear, so they need no sketch: old facts' gradients are held
     against the new ones' sum, and the other way round. Costs about two training passes
-    over all facts and a third over the old ones for their norms; holds three gradients of
-    the network and, of 8 facts' gradients, some columns at a time.
+    over all facts, and three to five over the old ones for their norms; holds about five
+    times the network's size and, of 8 facts' gradients, some columns at a time.
 
     Args:
         model: where training starts, float32.
@@ -84,17 +84,18 @@ def gradient_harm(
     sides = {"old": loss_rows(model, old), "new": loss_rows(model, new)}
     ids, answer = loss_tensors(sides["old"][:1], model)
     check_seen(model.network, ids, answer)
-    sums = {
-        side: _steps(_sum(model, rows, batch_size), scale) for side, rows in sides.items()
-    }
-    pull = _along(model, sides["old"], sums["new"], batch_size)
-    push = _along(model, sides["new"], sums["old"], batch_size)
+    steps = _steps(_sum(model, sides["new"], batch_size), scale)
+    pull = _along(model, sides["old"], steps, batch_size)
+    scales = {name: scale if name == "adamw" else None for name in optimizers(scale)}
+    lengths = {name: _square(steps[name], own) for name, own in scales.items()}
+    del steps  # two of the network's size
+    steps = _steps(_sum(model, sides["old"], batch_size), scale)
+    push = _along(model, sides["new"], steps, batch_size)
+    del steps
+    squares = _squares(model, sides["old"], list(scales.values()))
     found: dict[Optimizer, GradientHarm] = {}
-    for name in optimizers(scale):
-        own = scale if name == "adamw" else None
-        norms = np.sqrt(
-            _squares(model, sides["old"], own) * _square(sums["new"][name], own)
-        )
+    for name, own in zip(scales, squares, strict=True):
+        norms = np.sqrt(own * lengths[name])
         with np.errstate(invalid="ignore", divide="ignore"):
             cosine = np.where(norms > 0, pull[name] / norms, np.nan)
         found[name] = GradientHarm(name, -pull[name], cosine, -push[name])
@@ -107,13 +108,14 @@ def _sum(model: Model, rows: list[Row], batch_size: int) -> dict[str, Tensor]:
     for start in range(0, len(rows), batch_size):
         batch = loss_tensors(rows[start : start + batch_size], model)
         for name, gradient in gradient_sum(model.network, *batch).items():
-            total[name] = total[name] + gradient if name in total else gradient
+            if name in total:
+                total[name] += gradient
+            else:
+                total[name] = gradient
     return total
 
 
-def _steps(
-    total: dict[str, Tensor], scale: Mapping[str, Tensor] | None
-) -> dict[Optimizer, Direction]:
+def _steps(total: dict[str, Tensor], scale: Scale) -> dict[Optimizer, Direction]:
     """D times the sum, by optimizer."""
     plain: dict[Optimizer, Direction] = {"sgd": total}
     if scale is None:
@@ -133,19 +135,21 @@ def _along(
 
 
 def _squares(
-    model: Model, rows: list[Row], scale: Mapping[str, Tensor] | None
-) -> Float64[np.ndarray, " facts"]:
+    model: Model, rows: list[Row], scales: Sequence[Scale]
+) -> Float64[np.ndarray, "scales facts"]:
     """Squared norms of √D gᵢ."""
     parts = [
         exact_squares(
-            model.network, *loss_tensors(rows[start : start + AT_ONCE], model), scale=scale
+            model.network,
+            *loss_tensors(rows[start : start + AT_ONCE], model),
+            scales=scales,
         )
         for start in range(0, len(rows), AT_ONCE)
     ]
-    return torch.cat(parts).numpy()
+    return torch.cat(parts, 1).numpy()
 
 
-def _square(step: Direction, scale: Mapping[str, Tensor] | None) -> float:
+def _square(step: Direction, scale: Scale) -> float:
     """‖√D g‖² of g's step D g."""
     total = 0.0
     for name, moved in step.items():

@@ -116,8 +116,10 @@ def test_squares_are_the_diagonal():
     tensors = batch["input_ids"], batch["labels"] != IGNORED
     products = exact_products(model.network, *tensors)
     expected = sum(values.diagonal() for values in products.values())
-    found = exact_squares(model.network, *tensors)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    doubled = {n: torch.full_like(p, 2.0) for n, p in model.network.named_parameters()}
+    found = exact_squares(model.network, *tensors, scales=[None, doubled])
+    np.testing.assert_allclose(found[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(found[1], 4 * expected, rtol=1e-5)
 
 
 def test_an_untrained_table_leaves_no_cosine(nano):
