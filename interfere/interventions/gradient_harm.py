@@ -24,9 +24,6 @@ from interfere.models.model import Model
 from interfere.training.rows import Row
 from interfere.training.second_moments import Moments
 
-AT_ONCE = 8
-"""Facts whose gradients are formed, some columns at a time, for their norms."""
-
 
 @dataclass(frozen=True)
 class GradientHarm:
@@ -59,7 +56,7 @@ def gradient_harm(
     Sums over facts are linear, so they need no sketch: old facts' gradients are held
     against the new ones' sum, and the other way round. Costs about two training passes
     over all facts, and three to five over the old ones for their norms; holds about five
-    times the network's size and, of 8 facts' gradients, some columns at a time.
+    times the network's size and, of a batch's gradients, some columns at a time.
 
     Args:
         model: where training starts, float32.
@@ -92,7 +89,7 @@ def gradient_harm(
     steps = _steps(_sum(model, sides["old"], batch_size), scale)
     push = _along(model, sides["new"], steps, batch_size)
     del steps
-    squares = _squares(model, sides["old"], list(scales.values()))
+    squares = _squares(model, sides["old"], list(scales.values()), batch_size)
     found: dict[Optimizer, GradientHarm] = {}
     for name, own in zip(scales, squares, strict=True):
         norms = np.sqrt(own * lengths[name])
@@ -135,16 +132,16 @@ def _along(
 
 
 def _squares(
-    model: Model, rows: list[Row], scales: Sequence[Scale]
+    model: Model, rows: list[Row], scales: Sequence[Scale], batch_size: int
 ) -> Float64[np.ndarray, "scales facts"]:
     """Squared norms of √D gᵢ."""
     parts = [
         exact_squares(
             model.network,
-            *loss_tensors(rows[start : start + AT_ONCE], model),
+            *loss_tensors(rows[start : start + batch_size], model),
             scales=scales,
         )
-        for start in range(0, len(rows), AT_ONCE)
+        for start in range(0, len(rows), batch_size)
     ]
     return torch.cat(parts, 1).numpy()
 
