@@ -23,7 +23,8 @@ from interfere.measures.predictors import predictor, signs
 from interfere.measures.statistics import mean_interval
 from interfere.plotting import style
 from interfere.study.headline import read
-from interfere.study.predictors import forgetting_of
+from interfere.study.predictors import forgetting_of, read_predictors
+from interfere.study.study import plain_arm
 
 DEEP = True
 SHOWN = "overlap"
@@ -84,8 +85,10 @@ def _tenths(data: ForgettingTable, shown: str) -> pd.DataFrame:
 
 def draw(numbers: pd.DataFrame) -> Figure:
     """The line and its tenths beside the areas."""
+    predictors = int((numbers["panel"] == "auc").sum())
+    height = max(3.6, 1.6 + 0.25 * predictors)
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(11, 3.6), width_ratios=(1, 0.9), layout="constrained"
+        1, 2, figsize=(11, height), width_ratios=(1, 0.9), layout="constrained"
     )
     _line(left, numbers)
     _areas(right, numbers)
@@ -153,15 +156,11 @@ def _signed(row: pd.Series) -> str:
 def main(study: Path, out: Path) -> None:
     """Draw from a study's results folder into `out`."""
     configuration, _, facts = read(study)
-    file = study / "predictors.parquet"
-    if not file.is_file():
-        raise InputError(
-            f"{study} holds no predictors; run `interfere reproduce {study.name}` again"
-        )
-    plain = [a.name for a in configuration.arms if a.trains_new and a.mitigation is None]
-    if not plain:
+    predictors = read_predictors(study)
+    plain = plain_arm(configuration)
+    if plain is None:
         raise InputError(f"study {study.name} has no plain SFT arm that learns new facts")
-    table, columns = forgetting_of(configuration, facts, pd.read_parquet(file), plain[0])
+    table, columns = forgetting_of(configuration, facts, predictors, plain.name)
     numbers = tabulate(table, columns)
     style.save(draw(numbers), numbers, out / Path(__file__).stem)
 

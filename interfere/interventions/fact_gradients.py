@@ -58,9 +58,9 @@ def fact_gradients(
     for name, value in {"numbers": numbers, "batch_size": batch_size}.items():
         if value < 1:
             raise InputError(f"{name} must be above 0, got {value}")
-    scale = _scale(model, second_moments, epsilon)
-    rows = {"old": _rows(model, old), "new": _rows(model, new)}
-    ids, answer = _tensors([*rows["old"][:SAMPLE], *rows["new"][:SAMPLE]], model)
+    scale = parameter_scale(model, second_moments, epsilon)
+    rows = {"old": loss_rows(model, old), "new": loss_rows(model, new)}
+    ids, answer = loss_tensors([*rows["old"][:SAMPLE], *rows["new"][:SAMPLE]], model)
     tokens = {t for own in rows.values() for row in own for t in row["input_ids"]}
     sketcher = GradientSketcher(
         model.network,
@@ -74,7 +74,7 @@ def fact_gradients(
     before, after = (_sketches(sketcher, model, own, batch_size) for own in rows.values())
     return {
         optimizer: gradient_kernel(before[optimizer], after[optimizer], old, new, optimizer)
-        for optimizer in _optimizers(scale)
+        for optimizer in optimizers(scale)
     }
 
 
@@ -98,11 +98,11 @@ def exact_gradients(
             f"exact products are for {MOST_EXACT} facts at most, got {len(old) + len(new)}; "
             "use fact_gradients for all, and this for a block"
         )
-    scale = _scale(model, second_moments, epsilon)
-    rows = _rows(model, old) + _rows(model, new)
-    ids, answer = _tensors(rows, model)
+    scale = parameter_scale(model, second_moments, epsilon)
+    rows = loss_rows(model, old) + loss_rows(model, new)
+    ids, answer = loss_tensors(rows, model)
     kernels: dict[Optimizer, GradientKernel] = {}
-    for optimizer in _optimizers(scale):
+    for optimizer in optimizers(scale):
         own = scale if optimizer == "adamw" else None
         products = exact_products(model.network, ids, answer, scale=own)
         arrays = {name: values.numpy() for name, values in products.items()}
@@ -118,24 +118,27 @@ def exact_gradients(
     return kernels
 
 
-def _scale(
+def parameter_scale(
     model: Model, second_moments: Moments | None, epsilon: float
 ) -> dict[str, Tensor] | None:
+    """What either side of a product is multiplied by for AdamW; None without its v̂."""
     if second_moments is None:
         return None
     return adamw_scale(model.network, second_moments, epsilon=epsilon)
 
 
-def _optimizers(scale: object) -> tuple[Optimizer, ...]:
+def optimizers(scale: object) -> tuple[Optimizer, ...]:
+    """Whose steps there is a scale for."""
     return ("sgd",) if scale is None else ("sgd", "adamw")
 
 
-def _rows(model: Model, facts: FactSet) -> list[Row]:
+def loss_rows(model: Model, facts: FactSet) -> list[Row]:
+    """Every fact as it is trained on."""
     rows = FactRows(facts, model.tokenizer, room(model))
     return [rows[i] for i in range(len(rows))]
 
 
-def _tensors(rows: list[Row], model: Model) -> tuple[Tensor, Tensor]:
+def loss_tensors(rows: list[Row], model: Model) -> tuple[Tensor, Tensor]:
     """Token ids, and which of them are the answer's."""
     batch = collate(rows)
     answer = batch["labels"] != IGNORED
@@ -151,7 +154,7 @@ def _sketches(
     found: dict[str, dict[str, np.ndarray]] = {"sgd": {}, "adamw": {}}
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
-        sketched = sketcher(*_tensors([rows[i] for i in places], model))
+        sketched = sketcher(*loss_tensors([rows[i] for i in places], model))
         for optimizer, kind in (("sgd", sketched.plain), ("adamw", sketched.scaled)):
             for component, values in kind.items():
                 whole = found[optimizer].setdefault(

@@ -1,7 +1,7 @@
 """Inner products of old and new facts' loss gradients: what a step on one does to another."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,6 +100,33 @@ class GradientKernel:
         table["cosine"] = self.cosine(*components).ravel()
         return table
 
+    def part(self, old: Sequence[str], new: Sequence[str]) -> "GradientKernel":
+        """Of these facts alone, by id, in their order.
+
+        Raises:
+            InputError: an id that is not among the facts.
+        """
+        sides = self.old.select(old), self.new.select(new)
+        rows, columns = (
+            np.array([place[i] for i in ids], dtype=int)
+            for place, ids in ((_places(self.old), old), (_places(self.new), new))
+        )
+        return GradientKernel(
+            self.optimizer,
+            *sides,
+            {c: values[np.ix_(rows, columns)] for c, values in self.products.items()},
+            {c: values[rows] for c, values in self.old_squares.items()},
+            {c: values[columns] for c, values in self.new_squares.items()},
+        )
+
+    def whole(self) -> "GradientKernel":
+        """The same with all components added up into one, "whole"."""
+        sums = (
+            {"whole": np.sum(list(own.values()), axis=0)}
+            for own in (self.products, self.old_squares, self.new_squares)
+        )
+        return GradientKernel(self.optimizer, self.old, self.new, *sums)
+
     def _chosen(self, components: tuple[str, ...]) -> tuple[str, ...]:
         if unknown := set(components) - set(self.products):
             raise InputError(
@@ -174,6 +201,10 @@ def agreement(found: GradientKernel, exact: GradientKernel) -> pd.DataFrame:
         }
         rows.append({"component": name} | {k: _correlation(*p) for k, p in pairs.items()})
     return pd.DataFrame(rows)
+
+
+def _places(facts: FactSet) -> dict[str, int]:
+    return {name: place for place, name in enumerate(facts.ids)}
 
 
 def _correlation(a: Float64[np.ndarray, "o n"], b: Float64[np.ndarray, "o n"]) -> float:

@@ -20,6 +20,11 @@ PREDICTORS = {
     "popularity": Predictor(-1, "low popularity"),
     "overlap": Predictor(1, "overlap with new facts"),
     "new_distance": Predictor(-1, "near to new facts"),
+    "token_overlap": Predictor(1, "tokens of a new subject"),
+    "gradient_risk_sgd": Predictor(1, "gradients: loss rises (SGD)"),
+    "gradient_cosine_sgd": Predictor(-1, "gradients: opposed (SGD)"),
+    "gradient_risk_adamw": Predictor(1, "gradients: loss rises (AdamW)"),
+    "gradient_cosine_adamw": Predictor(-1, "gradients: opposed (AdamW)"),
 }
 
 

@@ -18,7 +18,7 @@ from interfere.study.outcomes import (
     net_loss_ratio,
     seeds_of,
 )
-from interfere.study.study import Arm, Study, plain_control
+from interfere.study.study import Study, plain_control, plain_sft
 
 LEVELS: tuple[Level, ...] = (0.5, 0.9, "end")
 
@@ -161,7 +161,7 @@ def _contrast(more: Loss, less: Loss) -> dict[str, object]:
 def main_pairs(study: Study) -> list[tuple[str, str]]:
     """What the paper compares: SFT with each mitigation on the same keys, and two kinds of keys."""
     # Of several plain arms with the same keys the first one counts.
-    plain = {arm.keys: arm.name for arm in reversed(study.arms) if _plain(arm)}
+    plain = {arm.keys: arm.name for arm in reversed(study.arms) if plain_sft(arm)}
     pairs = [
         (plain[arm.keys], arm.name)
         for arm in study.arms
@@ -172,10 +172,6 @@ def main_pairs(study: Study) -> list[tuple[str, str]]:
         for other in ("hex", "uuid")
         if "semantic" in plain and other in plain
     ]
-
-
-def _plain(arm: Arm) -> bool:
-    return arm.trains_new and arm.mitigation is None
 
 
 def read_headline(study: Path) -> pd.DataFrame:

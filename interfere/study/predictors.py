@@ -1,5 +1,7 @@
 """What a study knows of its held-out facts before any arm is trained, and what came of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -7,6 +9,9 @@ from interfere.activations.recording import Recording
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.measures.fact_overlap import fact_overlap, new_distance
+from interfere.measures.token_overlap import subject_overlap
+from interfere.models.model import Model
+from interfere.study.fresh import is_fresh
 from interfere.study.preparation import Prepared
 from interfere.study.study import Study, plain_control
 
@@ -67,6 +72,19 @@ def near_new_facts(
     return pd.DataFrame(columns)
 
 
+def like_new_subjects(model: Model, old: FactSet, new: FactSet) -> pd.DataFrame:
+    """What the tokenizer alone says: fact, token_overlap; a row a held-out fact.
+
+    token_overlap: the largest Jaccard index of the subject's tokens with a new subject's
+    (`subject_overlap`), in [0, 1].
+
+    Raises:
+        InputError: no facts, or a question that doesn't hold its subject.
+    """
+    found = subject_overlap(model, old, new)[["fact", "jaccard"]]
+    return found.rename(columns={"jaccard": "token_overlap"})
+
+
 def join(predictors: pd.DataFrame, extra: pd.DataFrame) -> pd.DataFrame:
     """Further columns, by `fact` and by `keys` and `seed` where `extra` has them.
 
@@ -112,11 +130,30 @@ def study_predictors(
             position=settings.position,
             rank=settings.rank,
         )
-        table = join(before, near)
+        alike = like_new_subjects(
+            prepared.base, split.held_out, prepared.new_facts(keys, seed)
+        )
+        table = join(join(before, near), alike)
         table.insert(0, "keys", keys)
         table.insert(1, "seed", seed)
         tables.append(table)
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def read_predictors(folder: Path) -> pd.DataFrame:
+    """predictors.parquet, with gradient_risk.parquet joined where it stands for the results.
+
+    Raises:
+        InputError: a study whose results hold no predictors.
+    """
+    file = folder / "predictors.parquet"
+    if not file.is_file():
+        raise InputError(
+            f"{folder} holds no predictors; run `interfere reproduce {folder.name}` again"
+        )
+    predictors, risk = pd.read_parquet(file), folder / "gradient_risk.parquet"
+    # One of an earlier run may be of other facts, or of another checkpoint.
+    return join(predictors, pd.read_parquet(risk)) if is_fresh(risk) else predictors
 
 
 def forgetting_of(

@@ -136,6 +136,11 @@ def plain_control(arm: Arm) -> bool:
     return not arm.trains_new and arm.mitigation is None
 
 
+def plain_sft(arm: Arm) -> bool:
+    """Whether the arm learns new facts with nothing added."""
+    return arm.trains_new and arm.mitigation is None
+
+
 class Architecture(_Section):
     """The network's published sizes: what a dry run reckons with, since it loads nothing."""
 
@@ -193,6 +198,11 @@ class Study(_Section):
                 f"record.positions: {', '.join(self.record.positions)}"
             )
         return self
+
+
+def plain_arm(study: Study) -> Arm | None:
+    """Plain SFT: the first arm that learns new facts with nothing added; None without one."""
+    return next((arm for arm in study.arms if plain_sft(arm)), None)
 
 
 def _twice(values: Iterable[Any]) -> list[Any]:

@@ -63,6 +63,32 @@ def test_table_has_a_row_a_pair():
     assert set(found["optimizer"]) == {"sgd"}
 
 
+def test_a_part_is_the_kernel_of_its_facts_in_their_order():
+    old, new = random_sides(3)
+    found = kernel(old, new).part(["old 4", "old 1"], ["new 3", "new 0", "new 2"])
+    own = [
+        {name: values[places] for name, values in side.items()}
+        for side, places in ((old, [4, 1]), (new, [3, 0, 2]))
+    ]
+    direct = kernel(*own)
+    assert (found.old.ids, found.new.ids) == (
+        ["old 4", "old 1"],
+        ["new 3", "new 0", "new 2"],
+    )
+    np.testing.assert_allclose(found.product("ffn"), direct.product("ffn"))
+    np.testing.assert_allclose(found.cosine(), direct.cosine())
+    with pytest.raises(InputError, match="no fact has the id old 9"):
+        kernel(old, new).part(["old 9"], ["new 0"])
+
+
+def test_the_whole_is_all_components_at_once():
+    plain = kernel(*random_sides(4))
+    found = plain.whole()
+    assert list(found.products) == ["whole"]
+    np.testing.assert_allclose(found.product(), plain.product())
+    np.testing.assert_allclose(found.cosine(), plain.cosine())
+
+
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.1, 10))
 def test_what_changes_it_and_what_does_not(seed, scale):

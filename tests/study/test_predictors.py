@@ -1,5 +1,7 @@
 """Each fact meets its own predictors and outcomes, whatever the order of rows."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,15 @@ from interfere.errors import InputError
 from interfere.facts.fact import Fact, FactSet
 from interfere.measures.fact_overlap import fact_overlap, new_distance
 from interfere.measures.predictors import PREDICTORS, predictor, signs
-from interfere.study.predictors import forgetting_of, join, known_before, near_new_facts
+from interfere.measures.token_overlap import subject_overlap
+from interfere.study.predictors import (
+    forgetting_of,
+    join,
+    known_before,
+    like_new_subjects,
+    near_new_facts,
+    read_predictors,
+)
 from interfere.study.study import Study
 
 STUDY = Study(
@@ -136,6 +146,35 @@ def test_nearness_is_read_at_the_declared_place(nano, tmp_path):
     assert found["new_distance"].tolist() == new_distance(x, y, neighbours=10).tolist()
     alone = near_new_facts(kept["old"], kept["new"], None, **options)
     assert "overlap" not in alone
+
+
+def test_subjects_are_alike_by_their_tokens(nano):
+    def cities(*names: str) -> FactSet:
+        return FactSet(tuple(Fact(n, n, "P17", "France") for n in names), "made")
+
+    old = cities("Newville", "Bergen")
+    found = like_new_subjects(nano, old, cities("Oldville", "Newville"))
+    assert found["fact"].tolist() == old.ids
+    assert found.loc[0, "token_overlap"] == 1
+    direct = subject_overlap(nano, old, cities("Oldville", "Newville"))["jaccard"]
+    assert found["token_overlap"].tolist() == direct.tolist()
+    assert found.loc[1, "token_overlap"] < 1
+
+
+def test_gradients_are_joined_where_they_stand_for_the_results(tmp_path):
+    PREDICTED.to_parquet(tmp_path / "predictors.parquet")
+    (tmp_path / "results.parquet").write_bytes(b"")
+    assert "gradient_risk_sgd" not in read_predictors(tmp_path)
+    risk = PREDICTED[["keys", "seed", "fact"]].assign(gradient_risk_sgd=range(12))
+    risk.sample(frac=1, random_state=0).to_parquet(tmp_path / "gradient_risk.parquet")
+    found = read_predictors(tmp_path)
+    assert found["gradient_risk_sgd"].tolist() == list(range(12))
+    later = (tmp_path / "gradient_risk.parquet").stat().st_mtime + 1
+    os.utime(tmp_path / "results.parquet", (later, later))
+    assert "gradient_risk_sgd" not in read_predictors(tmp_path)
+    (tmp_path / "predictors.parquet").unlink()
+    with pytest.raises(InputError, match="holds no predictors"):
+        read_predictors(tmp_path)
 
 
 def test_signs_are_declared_and_what_is_unknown_is_a_risk():
