@@ -40,7 +40,7 @@ class Gathering:
         self._plan = layout.plan
         places = len(self._plan.positions)
         self._kept = {
-            name: torch.empty((len(rows), places, *shape), dtype=model.network.dtype)
+            name: torch.empty((places, len(rows), *shape), dtype=model.network.dtype)
             for name, shape in layout.shapes.items()
         }
         self._logprob, self._right = np.empty(len(rows)), np.empty(len(rows), np.uint8)
@@ -67,7 +67,7 @@ class Gathering:
         self._keep(before, arrived())
         names = list(self._plan.positions)
         values = {
-            f"{hook}/{name}": _numpy(kept[:, place])
+            f"{hook}/{name}": _numpy(kept[place])
             for hook, kept in self._kept.items()
             for place, name in enumerate(names)
         }
@@ -195,7 +195,7 @@ class Gathering:
             finite = torch.isfinite(found[name]).flatten(1).all(1)
             if not finite.all():
                 self._refuse(name, rows[int(finite.long().argmin())])
-            kept[own] = found[name].to(kept.dtype)
+            kept[:, own] = found[name].to(kept.dtype).transpose(0, 1)
         if self._layout.scores:
             fact, *_ = self._answers(rows)
             self._logprob[own] = np.bincount(fact, found[LOGPROB].double().numpy())
@@ -230,5 +230,4 @@ def predict(
 
 
 def _numpy(values: Tensor) -> np.ndarray:
-    values = values.contiguous()
     return (values.view(torch.uint16) if values.dtype == torch.bfloat16 else values).numpy()
