@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from interfere.interventions.activation_patching import activation_patching
     from interfere.interventions.counterfactual_shift import counterfactual_shift
     from interfere.interventions.fact_gradients import exact_gradients, fact_gradients
+    from interfere.interventions.gradient_harm import GradientHarm, gradient_harm
     from interfere.interventions.leave_out import blame_effect, leave_out
     from interfere.interventions.outcomes import outcomes_table
     from interfere.interventions.patching_table import patching_table
@@ -64,6 +65,7 @@ _HOMES = {
     "Fact": "facts.fact",
     "FactSet": "facts.fact",
     "Freezing": "training.freezing",
+    "GradientHarm": "interventions.gradient_harm",
     "InputError": "errors",
     "Interference": "measures.interference",
     "InterferenceTrainer": "training.trainer",
@@ -91,6 +93,7 @@ _HOMES = {
     "exact_gradients": "interventions.fact_gradients",
     "fact_gradients": "interventions.fact_gradients",
     "format_checkpoint": "training.train",
+    "gradient_harm": "interventions.gradient_harm",
     "holm": "measures.holm",
     "interference": "measures.interference",
     "intruder_table": "measures.intruders",
@@ -138,6 +141,7 @@ __all__ = [
     "Fact",
     "FactSet",
     "Freezing",
+    "GradientHarm",
     "InputError",
     "Interference",
     "InterferenceTrainer",
@@ -165,6 +169,7 @@ __all__ = [
     "exact_gradients",
     "fact_gradients",
     "format_checkpoint",
+    "gradient_harm",
     "holm",
     "interference",
     "intruder_table",
