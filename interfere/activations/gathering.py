@@ -17,7 +17,6 @@ from interfere.models.head import body, unembed
 from interfere.models.model import Model
 from interfere.models.narrow_mlp import mlp_on
 from interfere.models.prefix_attention import Prefix, prefix_of
-from interfere.models.shared_prefix import lend
 from interfere.models.trie import terminators
 from interfere.progress import Advance
 
@@ -33,24 +32,29 @@ class _Enough(Exception):  # noqa: N818 (not an error)
 
 
 class Gathering:
-    """Runs the batches of a chunk and gathers what is kept, in the chunk's order."""
+    """Runs the batches of one chunk after another and gathers what is kept, in their order.
 
-    def __init__(self, model: Model, layout: Layout, rows: range) -> None:
-        self._model, self._layout, self._rows = model, layout, rows
-        self._plan = layout.plan
-        places = len(self._plan.positions)
-        self._kept = {
-            name: torch.empty((places, len(rows), *shape), dtype=model.network.dtype)
+    What `run` gives lies in memory that the next call uses again: fresh memory for each
+    chunk would leave holes that add up to several chunks.
+    """
+
+    def __init__(self, model: Model, layout: Layout) -> None:
+        self._model, self._layout, self._plan = model, layout, layout.plan
+        self._rows = range(0)
+        places, most = len(self._plan.positions), len(self._plan.chunks[0])
+        self._room = {
+            name: torch.empty((places, most, *shape), dtype=model.network.dtype)
             for name, shape in layout.shapes.items()
         }
-        self._logprob, self._right = np.empty(len(rows)), np.empty(len(rows), np.uint8)
+        self._logprob, self._right = np.empty(most), np.empty(most, np.uint8)
         ends = torch.from_numpy(terminators(model.tokenizer))
         self._ends = ends.nonzero().flatten().to(model.device)
         self._offload = Offload(model.device)
 
     @torch.inference_mode()
-    def run(self, advance: Advance) -> dict[str, np.ndarray]:
-        """The chunk's rows of every dataset."""
+    def run(self, rows: range, advance: Advance) -> dict[str, np.ndarray]:
+        """The chunk's rows of every dataset, until the next call."""
+        self._rows = rows
         with torch.autocast(self._model.device.type, enabled=False):
             return self._run(advance)
 
@@ -67,13 +71,17 @@ class Gathering:
         self._keep(before, arrived())
         names = list(self._plan.positions)
         values = {
-            f"{hook}/{name}": _numpy(kept[place])
-            for hook, kept in self._kept.items()
+            f"{hook}/{name}": _numpy(room[place, : len(self._rows)])
+            for hook, room in self._room.items()
             for place, name in enumerate(names)
         }
         if not self._layout.scores:
             return values
-        return values | {"score/logprob": self._logprob, "score/right": self._right}
+        size = len(self._rows)
+        return values | {
+            "score/logprob": self._logprob[:size],
+            "score/right": self._right[:size],
+        }
 
     def _run_beginning(self) -> Prefix:
         """What the chunk's prompts begin with, run once where attention can have it apart.
@@ -83,7 +91,7 @@ class Gathering:
         """
         network, plan = self._model.network, self._plan
         shared = plan.beginning(self._rows)
-        looked_at = any(name.endswith(hooking.MASS) for name in self._kept)
+        looked_at = any(name.endswith(hooking.MASS) for name in self._room)
         longest = int(plan.upto[self._rows.start : self._rows.stop].max()) - len(shared)
         whole = network.dtype != torch.float32 or looked_at
         prefix = prefix_of(network, [] if whole else shared, longest)
@@ -105,12 +113,12 @@ class Gathering:
 
         def see(name: str, activation: Tensor) -> None:
             gathered[name] = activation[facts, wanted]
-            if len(gathered) == len(self._kept) and not self._layout.scores:
+            if len(gathered) == len(self._room) and not self._layout.scores:
                 raise _Enough
 
         watching = hooking.watching(
             self._model.network,
-            list(self._kept),
+            list(self._room),
             see,
             subject=self._subject(rows, ids.shape[1]),
         )
@@ -132,7 +140,7 @@ class Gathering:
         if network.dtype != torch.float32:
             return nullcontext()
         mask = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, wanted, value=True)
-        layer, last = network.config.num_hidden_layers - 1, list(self._kept)[-1]
+        layer, last = network.config.num_hidden_layers - 1, list(self._room)[-1]
         if self._layout.scores:
             which, target = self._scored(rows)
             mask[which, target - 1] = True
@@ -150,8 +158,7 @@ class Gathering:
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 position_ids=places.expand_as(ids),
-                use_cache=True,
-                **lend(inner, prefix.before(len(ids))),
+                use_cache=False,
             )
         return cast(Tensor, output.last_hidden_state)
 
@@ -191,11 +198,11 @@ class Gathering:
         if not rows:
             return
         own = np.array(rows) - self._rows.start
-        for name, kept in self._kept.items():
+        for name, room in self._room.items():
             finite = torch.isfinite(found[name]).flatten(1).all(1)
             if not finite.all():
                 self._refuse(name, rows[int(finite.long().argmin())])
-            kept[:, own] = found[name].to(kept.dtype).transpose(0, 1)
+            room[:, own] = found[name].to(room.dtype).transpose(0, 1)
         if self._layout.scores:
             fact, *_ = self._answers(rows)
             self._logprob[own] = np.bincount(fact, found[LOGPROB].double().numpy())

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -134,8 +135,9 @@ def _fill(model: Model, layout: Layout, writer: store.Writer, chunks: list[int])
         ThreadPoolExecutor(1) as writing,
     ):
         written: Future[None] | None = None
-        for chunk in chunks:
-            values = Gathering(model, layout, plan.chunks[chunk]).run(advance)
+        turns = cycle([Gathering(model, layout), Gathering(model, layout)])
+        for chunk, gathering in zip(chunks, turns, strict=False):
+            values = gathering.run(plan.chunks[chunk], advance)
             if written is not None:
                 written.result()
             written = writing.submit(writer.write, chunk, values)

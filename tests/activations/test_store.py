@@ -35,11 +35,11 @@ def half(model, tmp_path, monkeypatch):
     """A recording interrupted in its second chunk."""
     path, run, calls = tmp_path / "half.h5", Gathering.run, []
 
-    def interrupted(self, advance):
+    def interrupted(self, chunk, advance):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return run(self, advance)
+        return run(self, chunk, advance)
 
     with monkeypatch.context() as patch:
         patch.setattr(Gathering, "run", interrupted)
@@ -61,9 +61,9 @@ def contents(path):
 def test_resumed_equals_uninterrupted(model, whole, half, monkeypatch):
     run, rows = Gathering.run, []
 
-    def watched(self, advance):
-        rows.append(self._rows)
-        return run(self, advance)
+    def watched(self, chunk, advance):
+        rows.append(chunk)
+        return run(self, chunk, advance)
 
     monkeypatch.setattr(Gathering, "run", watched)
     record(model, places(), half, resume=True, **SMALL)
@@ -158,10 +158,10 @@ def test_a_second_writer_is_refused(model, whole, half):
 def test_a_reader_may_read_while_a_chunk_is_written(model, half, monkeypatch):
     run = Gathering.run
 
-    def read_first(self, advance):
+    def read_first(self, chunk, advance):
         with h5py.File(half) as file:
             assert file["chunks/done"][0]
-        return run(self, advance)
+        return run(self, chunk, advance)
 
     monkeypatch.setattr(Gathering, "run", read_first)
     assert record(model, places(), half, resume=True, **SMALL).attributes["complete"]

@@ -37,14 +37,14 @@ def test_a_full_disk_keeps_what_is_finished(model, whole, disk, monkeypatch):
     path, filler = disk / "a.h5", disk / "filler"
     run, calls = Gathering.run, []
 
-    def filling(self, advance):
+    def filling(self, chunk, advance):
         calls.append(1)
         if len(calls) == 4:  # another process takes all that is left
             file = filler.open("wb", buffering=0)
             with file, pytest.raises(OSError, match="space"):
                 while file.write(b"x" * 4096):
                     pass
-        return run(self, advance)
+        return run(self, chunk, advance)
 
     monkeypatch.setattr(Gathering, "run", filling)
     with pytest.raises(InputError, match=r"a.h5: No space left .*; make room") as caught:
