@@ -24,6 +24,9 @@ from interfere.models.head import body
 from interfere.models.shared_prefix import expand, lend, run_prefix
 
 NAME = "interfere_prefix"
+VECTOR = 16
+"""Numbers that PyTorch's softmax takes at once: over fewer it is ten times slower."""
+
 _PREFIX: ContextVar[DynamicCache] = ContextVar("prefix")
 _ABLE: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
 
@@ -98,6 +101,8 @@ def attend(
     )
     own = (query @ key.mT).view(rows, groups, -1, steps, key.shape[2])
     own = own.masked_fill(~attention_mask[:, :, None], -torch.inf).flatten(2, 3)
+    if (short := VECTOR - first.shape[3] - own.shape[3]) > 0:
+        own = nn.functional.pad(own, (0, short), value=-torch.inf)
     weights = torch.cat([first, own], -1).softmax(-1, dtype=torch.float32).to(query.dtype)
     seen = (
         weights[..., : first_key.shape[1]]
@@ -105,7 +110,7 @@ def attend(
         .reshape(groups, -1, first_key.shape[1])
     )
     far = (seen @ first_value).view(groups, rows, -1, value.shape[3]).transpose(0, 1)
-    near = weights[..., first_key.shape[1] :] @ value
+    near = weights[..., first_key.shape[1] :][..., : key.shape[2]] @ value
     mixed = (far + near).reshape(rows, heads, steps, value.shape[3])
     return mixed.transpose(1, 2).contiguous(), None
 
