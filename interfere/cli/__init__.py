@@ -15,6 +15,7 @@ app = typer.Typer(
 
 COMMANDS = (
     studies.reproduce,
+    studies.measure,
     studies.figures,
     models.categorise,
     models.train,

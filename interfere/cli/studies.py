@@ -39,6 +39,20 @@ def reproduce(
     _draw(chosen.name, deep)
 
 
+def measure(study: StudyName, changes: Changes = None) -> None:
+    """Measure a finished study in depth: where old facts went, what blame and gradients say."""
+    quiet()
+    from interfere.report.mechanisms import mechanism_tables
+    from interfere.study.measuring import measure as measure_study
+    from interfere.study.study import load_study
+
+    logging.getLogger("interfere.activations.store").setLevel(logging.WARNING)
+    folder = measure_study(load_study(study, changes), say)
+    for table in mechanism_tables(folder):
+        show(table)
+    typer.echo(f"tables: {folder}")
+
+
 def figures(
     study: Annotated[str, typer.Argument(metavar="STUDY|all")], deep: Deep = False
 ) -> None:

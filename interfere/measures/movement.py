@@ -1,0 +1,109 @@
+"""How much old facts moved, in parts: what a relation's facts share, and each fact's own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+from interfere.errors import InputError
+from interfere.measures.common_shift import common_shift
+from interfere.measures.jackknife import GROUPS, jackknife
+from interfere.measures.rows import Array, Labels, as_codes
+from interfere.measures.statistics import Interval, smallest_difference
+
+PARTS = ("common", "residual", "whole")
+
+
+@dataclass(frozen=True)
+class Movement:
+    """Mean squared displacement in units of the mean squared length before."""
+
+    common: Interval
+    """ΣΔ·c / Σ‖x‖², c the mean displacement of the relation's other facts."""
+    residual: Interval
+    """ΣΔ·(Δ - c) / Σ‖x‖²."""
+    whole: Interval
+    """Σ‖Δ‖² / Σ‖x‖²: both together."""
+
+
+def movement(
+    before: Float64[np.ndarray, "facts d"],
+    after: Sequence[Float64[np.ndarray, "facts d"]],
+    relations: Labels,
+    answers: Labels,
+    *,
+    less: Sequence[Float64[np.ndarray, "facts d"]] = (),
+    groups: int = GROUPS,
+) -> Movement:
+    """Parts of the movement, averaged over seeds; with `less`, the difference of two arms.
+
+    `measures.displacement_split` gives the common part as a share; these are amounts, so
+    that two arms can be held against each other. An estimate of the common part may fall
+    below 0, see there. Intervals leave groups of answers out (`jackknife`), the shift with
+    them. Blind to one rotation or scaling of all sides.
+
+    Args:
+        before: one row a fact.
+        after: the same facts after training, under each seed.
+        relations: one label a fact; the shift is common within it.
+        answers: one label a fact.
+        less: the other arm's, whose parts are subtracted.
+        groups: of answers.
+
+    Raises:
+        InputError: no seed, or sides of other facts or dimensions.
+    """
+    for side in (*after, *less):
+        if side.shape != before.shape:
+            raise InputError(
+                f"movement needs the same facts and dimensions, got {before.shape} and "
+                f"{side.shape}"
+            )
+    if not after:
+        raise InputError("movement needs one seed at least")
+    relation = as_codes(relations, len(before), "relations")
+
+    def by_seed(kept: Int[np.ndarray, " kept"]) -> Array:
+        return _parts(before, after, relation, kept)
+
+    def statistic(kept: Int[np.ndarray, " kept"]) -> Array:
+        found = by_seed(kept).mean(0)
+        return found - _parts(before, less, relation, kept).mean(0) if less else found
+
+    found = jackknife(statistic, answers, groups=groups)
+    seeds = by_seed(np.arange(len(before)))
+    if len(less) == len(after):
+        seeds = seeds - _parts(before, less, relation, np.arange(len(before)))
+    return Movement(
+        *(
+            Interval(
+                value=float(found.value[place]),
+                low=float(found.low[place]),
+                high=float(found.high[place]),
+                seeds_low=float(seeds[:, place].min()),
+                seeds_high=float(seeds[:, place].max()),
+                smallest=smallest_difference(float(found.error[place])),
+            )
+            for place in range(len(PARTS))
+        )
+    )
+
+
+def _parts(
+    before: Float64[np.ndarray, "facts d"],
+    after: Sequence[Float64[np.ndarray, "facts d"]],
+    relation: Int[np.ndarray, " facts"],
+    kept: Int[np.ndarray, " kept"],
+) -> Float64[np.ndarray, "seeds parts"]:
+    x, codes = before[kept], as_codes(relation[kept], len(kept))
+    unit = np.square(x).sum()
+    rows = []
+    for side in after:
+        delta = side[kept] - x
+        shift = common_shift(delta, codes)
+        whole = np.square(delta).sum()
+        # A relation's only fact shares nothing with others.
+        common = np.nansum(delta * shift)
+        rows.append([common, whole - common, whole])
+    return np.array(rows) / unit

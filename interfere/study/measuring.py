@@ -1,0 +1,54 @@
+"""Everything that is measured of a finished study and takes long, step by step."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from interfere.errors import InputError
+from interfere.study.factors import Runs
+from interfere.study.gradient_tables import gradient_tables
+from interfere.study.leave_out_table import leave_out_table
+from interfere.study.manifest import is_finished
+from interfere.study.mechanisms import mechanisms
+from interfere.study.moved_weights import moved_weights
+from interfere.study.patched_arms import patching, shifts
+from interfere.study.prediction_table import prediction_table
+from interfere.study.preparation import Prepared, Say, prepare
+from interfere.study.results_folder import read_results
+from interfere.study.runner import plan
+from interfere.study.study import Study
+
+Step = Callable[[Prepared, Runs, Path, Say], None]
+
+STEPS: dict[str, Step] = {
+    "mechanisms": mechanisms,
+    "weights": moved_weights,
+    "patching": patching,
+    "shifts": shifts,
+    "gradients": gradient_tables,
+    "prediction": prediction_table,
+    "leave-out": leave_out_table,
+}
+"""In their order: predictions read the gradients. Each writes its files whole, and nothing
+where they are as new as the results."""
+
+
+def measure(study: Study, say: Say = lambda _: None) -> Path:
+    """Take every step that is not done yet; gives the results' folder.
+
+    Raises:
+        InputError: the study has no results, or these are of another configuration.
+    """
+    folder = read_results(study.name)
+    prepared = prepare(study, say)
+    jobs = plan(prepared)
+    missing = [job for job in jobs if not is_finished(job.folder)]
+    if missing:
+        raise InputError(
+            f"{study.name}: {len(missing)} of {len(jobs)} runs are not there, among them "
+            f"{missing[0].arm.name!r} under seed {missing[0].seed}; run `interfere reproduce "
+            f"{study.name}` with the same settings first"
+        )
+    runs = [(job, job.folder) for job in jobs]
+    for step in STEPS.values():
+        step(prepared, runs, folder, say)
+    return folder

@@ -1,0 +1,93 @@
+"""Movement in parts: planted shifts and noise, differences, invariances."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interfere.errors import InputError
+from interfere.measures.displacement_split import displacement_split
+from interfere.measures.movement import movement
+
+FACTS, WIDTH = 400, 12
+RELATIONS = np.repeat(["P17", "P36"], FACTS // 2)
+ANSWERS = np.arange(FACTS) % 50
+
+
+def planted(seed: int, shift: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    before = generator.normal(size=(FACTS, WIDTH))
+    common = np.where(RELATIONS[:, None] == "P17", shift, -shift) * np.ones((1, WIDTH))
+    return before, before + common + noise * generator.normal(size=before.shape)
+
+
+def test_parts_are_what_was_planted():
+    before, after = planted(0, shift=0.5, noise=0.3)
+    found = movement(before, [after], RELATIONS, ANSWERS)
+    assert found.common.value == pytest.approx(0.25, rel=0.1)
+    assert found.residual.value == pytest.approx(0.09, rel=0.1)
+    assert found.common.low < 0.25 < found.common.high
+    whole = found.common.value + found.residual.value
+    assert found.whole.value == pytest.approx(whole)
+    delta = np.square(after - before).sum() / np.square(before).sum()
+    assert found.whole.value == pytest.approx(delta)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 99))
+def test_the_share_is_the_splits(seed):
+    before, after = planted(seed, shift=0.4, noise=0.5)
+    found = movement(before, [after], RELATIONS, ANSWERS)
+    split = displacement_split(before, after, RELATIONS, ANSWERS, resamples=10)
+    assert found.common.value / found.whole.value == pytest.approx(split.share.value)
+
+
+def test_an_arm_less_another_differs_in_the_part_that_was_planted():
+    before, much = planted(1, shift=0.6, noise=0.3)
+    _, little = planted(1, shift=0.2, noise=0.3)
+    found = movement(before, [much], RELATIONS, ANSWERS, less=[little])
+    assert found.common.shows
+    assert found.common.value == pytest.approx(0.36 - 0.04, rel=0.2)
+    assert not found.residual.shows
+
+
+def test_seeds_are_averaged_and_their_range_kept():
+    before, one = planted(2, shift=0.3, noise=0.1)
+    _, two = planted(2, shift=0.5, noise=0.1)
+    both = movement(before, [one, two], RELATIONS, ANSWERS).common
+    apart = [movement(before, [a], RELATIONS, ANSWERS).common.value for a in (one, two)]
+    assert both.value == pytest.approx(np.mean(apart))
+    assert (both.seeds_low, both.seeds_high) == pytest.approx((min(apart), max(apart)))
+
+
+def test_blind_to_one_rotation_and_scaling():
+    before, after = planted(3, shift=0.3, noise=0.4)
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(WIDTH, WIDTH)))[0]
+    found = movement(before, [after], RELATIONS, ANSWERS)
+    turned = movement(3 * before @ turn, [3 * after @ turn], RELATIONS, ANSWERS)
+    assert turned.common.value == pytest.approx(found.common.value)
+    assert turned.residual.high == pytest.approx(found.residual.high)
+
+
+def test_intervals_cover_at_their_rate():
+    """Half of the variance is the answers' own: facts of one answer move together."""
+    inside, draws, answers = 0, 100, 100
+    for seed in range(draws):
+        generator = np.random.default_rng(seed)
+        before = generator.normal(size=(FACTS, WIDTH))
+        codes = np.arange(FACTS) % answers
+        own = generator.normal(size=(answers, WIDTH))[codes]
+        moved = 0.3 + 0.3 * (own + generator.normal(size=before.shape)) / np.sqrt(2)
+        after = [before + moved]
+        found = movement(before, after, np.zeros(FACTS), codes).whole
+        inside += found.low < 0.18 < found.high
+    assert inside / draws >= 0.89
+
+
+@pytest.mark.usefixtures("types_unchecked")
+def test_other_facts_are_refused():
+    before, after = planted(0, shift=0.1, noise=0.1)
+    with pytest.raises(InputError, match="same facts"):
+        movement(before, [after[1:]], RELATIONS, ANSWERS)
+    with pytest.raises(InputError, match="one seed"):
+        movement(before, [], RELATIONS, ANSWERS)
