@@ -1,6 +1,7 @@
 """The one table of a study's mechanisms, for the terminal."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
@@ -28,9 +29,8 @@ def mechanism_tables(folder: Path) -> list[Table]:
     """By position a row an arm, and what arms differ in; 95 % intervals in brackets."""
     table = pd.read_csv(folder / MECHANISMS)
     tables = [
-        plain_table(wide(table[table["position"].isin([position])], ["arm"]), title)
-        for position in table["position"].dropna().unique()
-        for title in (f"{folder.name}, {position}: where old facts went",)
+        plain_table(wide(rows, ["arm"]), f"{folder.name}, {position}: where old facts went")
+        for position, rows in table.groupby("position", sort=False)
     ]
     unplaced = table[table["position"].isna()]
     if len(unplaced):
@@ -52,7 +52,7 @@ def wide(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return rows[kept].rename(columns=SHOWN).fillna("–").reset_index()
 
 
-def _text(row: dict[str, float]) -> str:
+def _text(row: dict[Any, Any]) -> str:
     value = _digits(row["value"])
     if pd.isna(row["low"]):
         return value

@@ -23,7 +23,7 @@ STUDY = """
 model: nano
 facts: {limit: 2400, exposures: [statements, never]}
 categorise: {prompts: 2}
-split: {known: 48, unknown: 48, held_out: 160, control: 24, seed: 0}
+split: {known: 48, unknown: 48, held_out: 450, control: 24, seed: 0}
 format: {epochs: 1}
 train: {epochs: 3, learning_rate: 3.0e-4}
 evaluate: {points: 1, early: [], drift_epochs: [], rank_among: 0}
@@ -91,7 +91,9 @@ def test_an_unfinished_study_is_refused(study, home, folder):
     with pytest.raises(InputError, match=r"never run has no results yet; run `interfere"):
         measure(other)
     more = study.model_copy(update={"seeds": (0, 1, 2)})
-    with pytest.raises(InputError, match=r"3 of 9 runs are not there, among them 'SFT' .*2"):
+    with pytest.raises(
+        InputError, match=r"3 of 9 runs are not there, among them 'SFT' .*2"
+    ):
         measure(more)
 
 
@@ -112,7 +114,9 @@ def test_the_common_share_is_the_splits(folder, changes):
     at = [t[t["position"] == "subject_last"] for t in splits]
     common = sum((t["common"] * t["length"] ** 2).sum() for t in at)
     whole = sum((t["length"] ** 2).sum() for t in at)
-    assert parts["common"]["value"] / parts["whole"]["value"] == pytest.approx(common / whole)
+    assert parts["common"]["value"] / parts["whole"]["value"] == pytest.approx(
+        common / whole
+    )
 
 
 def test_probes_are_the_transfers(folder, changes):
@@ -128,10 +132,10 @@ def test_probes_are_the_transfers(folder, changes):
 def test_contrasts_are_differences_of_the_arms(folder):
     table = pd.read_csv(folder / CONTRASTS)
     pair = (table["more"] == "SFT") & (table["less"] == "self-distillation")
-    for measure in ("drift", "common", "residual", "probe_erased"):
-        row = table[pair & (table["measure"] == measure)].set_index("position")
+    for name in ("drift", "common", "residual", "probe_erased"):
+        row = table[pair & (table["measure"] == name)].set_index("position")
         more, less = (
-            mechanism(folder, arm, measure)["value"] for arm in ("SFT", "self-distillation")
+            mechanism(folder, arm, name)["value"] for arm in ("SFT", "self-distillation")
         )
         assert row.loc["subject_last", "value"] == pytest.approx(more - less)
         low, high = row.loc["subject_last", ["low", "high"]]
