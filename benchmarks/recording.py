@@ -4,8 +4,8 @@ Claims, for the residual stream at ten layers and three positions: at most 1.05 
 Hugging Face forward pass (PyTorch's attention, with logits) over the same batches; at most .85
 times when no score is asked for; at least twice as fast as `run_with_cache` of the same hooks on
 TransformerLens' bridge followed by `torch.save` of each batch, which takes the facts as they come.
-The bridge is also given the recorder's own batches, which are ordered by length. Sides run by
-turns; each ratio is the median of the turns' own ratios, which a machine that grows slower does
+The bridge is also given the recorder's own batches, which are ordered by length. Its rows end
+where the recorder's do; it computes logits, as `run_with_cache` does. Sides run by turns; each ratio is the median of the turns' own ratios, which a machine that grows slower does
 not move.
 """
 
@@ -89,7 +89,7 @@ def against_bridge(
     model: Model, facts: FactSet, hooks: list[str], folder: Path, turns: int
 ) -> bool:
     """Whether the claim against the bridge holds."""
-    plan, bridge = batches_of(model.tokenizer, facts), model.hooked()
+    plan, bridge = batches_of(model.tokenizer, facts, scores=False), model.hooked()
     in_order, by_length = (f"{ORDINARY}, {how}" for how in ("facts in order", "by length"))
     found, _ = alternate(
         {
@@ -119,10 +119,15 @@ def to_disk(
     file.unlink()
 
 
-def batches_of(tokenizer: Any, facts: Any) -> Plan:
+def batches_of(tokenizer: Any, facts: Any, *, scores: bool = True) -> Plan:
     """The batches that `record` runs."""
     return make_plan(
-        tokenizer, facts, POSITIONS, chunk_facts=CHUNK_FACTS, batch_facts=BATCH_FACTS
+        tokenizer,
+        facts,
+        POSITIONS,
+        chunk_facts=CHUNK_FACTS,
+        batch_facts=BATCH_FACTS,
+        scores=scores,
     )
 
 
@@ -141,8 +146,8 @@ def as_they_come(plan: Plan) -> list[torch.Tensor]:
 
 
 def padded(plan: Plan, rows: Sequence[int]) -> torch.Tensor:
-    """Token ids of one batch."""
-    tokens = [torch.tensor(plan.tokens[row]) for row in rows]
+    """Token ids of one batch, up to the last one that something kept needs."""
+    tokens = [torch.tensor(plan.tokens[row][: plan.upto[row]]) for row in rows]
     return nn.utils.rnn.pad_sequence(tokens, batch_first=True)
 
 
