@@ -5,8 +5,8 @@ Hugging Face forward pass (PyTorch's attention, with logits) over the same batch
 times when no score is asked for; at least twice as fast as `run_with_cache` of the same hooks on
 TransformerLens' bridge followed by `torch.save` of each batch, which takes the facts as they come.
 The bridge is also given the recorder's own batches, which are ordered by length. Its rows end
-where the recorder's do; it computes logits, as `run_with_cache` does. Sides run by turns; each ratio is the median of the turns' own ratios, which a machine that grows slower does
-not move.
+where the recorder's do; it computes logits, as `run_with_cache` does. Sides run by turns; each
+ratio is the median of the turns' own ratios, which a machine that grows slower does not move.
 """
 
 import os
