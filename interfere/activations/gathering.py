@@ -123,14 +123,14 @@ class Gathering:
             subject=self._subject(rows, ids.shape[1]),
         )
         try:
-            with self._narrowed(ids, rows, wanted), watching:
+            with self._narrowed(rows, places, ids.shape[1]), watching:
                 hidden = self._forward(inner, ids)
         except _Enough:
             return gathered
         return gathered | (self._score(hidden, ids, rows) if self._layout.scores else {})
 
     def _narrowed(
-        self, ids: Tensor, rows: list[int], wanted: Tensor
+        self, rows: list[int], places: np.ndarray, length: int
     ) -> AbstractContextManager[None]:
         """The last block that is looked at, its MLP on the tokens that are kept or scored.
 
@@ -139,14 +139,16 @@ class Gathering:
         network = self._model.network
         if network.dtype != torch.float32:
             return nullcontext()
-        mask = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, wanted, value=True)
+        mask = np.zeros((len(rows), length), dtype=bool)
+        np.put_along_axis(mask, places, values=True, axis=1)
         layer, last = network.config.num_hidden_layers - 1, list(self._room)[-1]
         if self._layout.scores:
             which, target = self._scored(rows)
             mask[which, target - 1] = True
         elif last.startswith("blocks."):
             layer = int(last.split(".")[1])
-        return mlp_on(network, layer, mask)
+        wanted = torch.from_numpy(np.flatnonzero(mask)).to(self._model.device)
+        return mlp_on(network, layer, wanted)
 
     def _forward(self, inner: PreTrainedModel, ids: Tensor) -> Tensor:
         prefix = self._prefix
@@ -171,7 +173,7 @@ class Gathering:
 
     def _score(self, hidden: Tensor, ids: Tensor, rows: list[int]) -> dict[str, Tensor]:
         _, step, counts = self._answers(rows)
-        which, target = self._scored(rows)
+        which, target = (torch.from_numpy(at).to(ids.device) for at in self._scored(rows))
         wanted = ids[which, target]
         logprob, greedy = predict(self._model.network, hidden[which, target - 1], wanted)
         last = torch.from_numpy(step == np.repeat(counts, counts) - 1).to(ids.device)
@@ -179,12 +181,10 @@ class Gathering:
         ended = torch.isin(greedy, self._ends) & torch.isin(wanted, self._ends)
         return {LOGPROB: logprob, FOLLOWS: (greedy == wanted) | (last & ended)}
 
-    def _scored(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+    def _scored(self, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Row and place, in the batch, of each token of its answers."""
         fact, step, _ = self._answers(rows)
-        places = (self._plan.answers_at[rows] - self._prefix.length)[fact] + step
-        device = self._model.device
-        return torch.from_numpy(fact).to(device), torch.from_numpy(places).to(device)
+        return fact, (self._plan.answers_at[rows] - self._prefix.length)[fact] + step
 
     def _answers(self, rows: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each token of the batch's answers its fact and step; of each fact how many."""

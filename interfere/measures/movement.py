@@ -52,7 +52,7 @@ def movement(
         groups: of answers.
 
     Raises:
-        InputError: no seed, or sides of other facts or dimensions.
+        InputError: no seed, arms of unlike seeds, or sides of other facts or dimensions.
     """
     for side in (*after, *less):
         if side.shape != before.shape:
@@ -60,8 +60,11 @@ def movement(
                 f"movement needs the same facts and dimensions, got {before.shape} and "
                 f"{side.shape}"
             )
-    if not after:
-        raise InputError("movement needs one seed at least")
+    if not after or (less and len(less) != len(after)):
+        raise InputError(
+            "movement needs the same seeds of both arms, one at least, got "
+            f"{len(after)} and {len(less)}"
+        )
     relation = as_codes(relations, len(before), "relations")
 
     def by_seed(kept: Int[np.ndarray, " kept"]) -> Array:
@@ -73,7 +76,7 @@ def movement(
 
     found = jackknife(statistic, answers, groups=groups)
     seeds = by_seed(np.arange(len(before)))
-    if len(less) == len(after):
+    if less:
         seeds = seeds - _parts(before, less, relation, np.arange(len(before)))
     return Movement(
         *(

@@ -9,7 +9,7 @@ from interfere.errors import InputError
 
 @dataclass(frozen=True)
 class Architecture:
-    """Dotted module paths; the last three lie inside a block."""
+    """Dotted module paths; those from `attention` on lie inside a block."""
 
     blocks: str
     final_norm: str
@@ -19,6 +19,8 @@ class Architecture:
     """Its output is what the MLP adds to the residual stream."""
     projection: str
     """Its input is the heads' outputs side by side."""
+    feed_forward: str = "mlp"
+    """The MLP itself, before any norm behind it."""
 
 
 _LLAMA = Architecture("model.layers", "model.norm", "self_attn", "mlp", "self_attn.o_proj")

@@ -155,15 +155,23 @@ def _agrees(network: PreTrainedModel) -> bool:
     whole = inner(input_ids=tokens, use_cache=False).last_hidden_state[:, 4:]
     try:
         with _attending(network, cache):
-            part = inner(
-                input_ids=tokens[:, 4:],
-                attention_mask=torch.ones_like(tokens[:, 4:]),
-                position_ids=torch.arange(4, 8, device=device)[None],
-                use_cache=True,
-                **lend(inner, DynamicCache()),
-            ).last_hidden_state
+            parts = [
+                inner(
+                    input_ids=tokens[:, 4:],
+                    attention_mask=torch.ones_like(tokens[:, 4:]),
+                    position_ids=torch.arange(4, 8, device=device)[None],
+                    **own,
+                ).last_hidden_state
+                for own in (
+                    {"use_cache": True} | lend(inner, DynamicCache()),
+                    {"use_cache": False},
+                )
+            ]
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         return False  # an attention that this interface does not fit
-    return torch.allclose(
-        part.float(), whole.float(), rtol=1e-2, atol=1e-2 * whole.std().item()
+    return all(
+        torch.allclose(
+            part.float(), whole.float(), rtol=1e-2, atol=1e-2 * whole.std().item()
+        )
+        for part in parts
     )

@@ -31,14 +31,19 @@ STEPS: dict[str, Step] = {
 """In their order: predictions read the gradients. Each writes its files whole, and nothing
 where they are as new as the results."""
 
+MACHINE = ("workers", "device", "architecture")
+"""Fields of a study that results do not depend on, or that runs are told apart by."""
+
 
 def measure(study: Study, say: Say = lambda _: None) -> Path:
     """Take every step that is not done yet; gives the results' folder.
 
     Raises:
-        InputError: the study has no results, or these are of another configuration.
+        InputError: the study has no results, these are of another configuration, or runs
+            are missing.
     """
     folder = read_results(study.name)
+    _check_same(study, folder)
     prepared = prepare(study, say)
     jobs = plan(prepared)
     missing = [job for job in jobs if not is_finished(job.folder)]
@@ -49,6 +54,22 @@ def measure(study: Study, say: Say = lambda _: None) -> Path:
             f"{study.name}` with the same settings first"
         )
     runs = [(job, job.folder) for job in jobs]
-    for step in STEPS.values():
-        step(prepared, runs, folder, say)
+    for name, step in STEPS.items():
+        try:
+            step(prepared, runs, folder, say)
+        except InputError as reason:
+            say(f"{name} left out: {reason}")
     return folder
+
+
+def _check_same(study: Study, folder: Path) -> None:
+    """Results of another configuration would stand beside this one's runs."""
+    stored = Study.model_validate_json((folder / "study.json").read_text())
+    for name in Study.model_fields:
+        asked, had = getattr(study, name), getattr(stored, name)
+        if name not in MACHINE and asked != had:
+            raise InputError(
+                f"{study.name}: its results were made with another {name} ({had!r}, now "
+                f"{asked!r}); give the same settings, or run `interfere reproduce "
+                f"{study.name}` with these"
+            )

@@ -19,7 +19,7 @@ from interfere.measures.probe_transfer import Readings, readings, together
 from interfere.measures.statistics import Interval, difference_interval, mean_interval
 from interfere.study.factors import Runs
 from interfere.study.fresh import is_fresh
-from interfere.study.headline import contrasts, control_arm, main_pairs, read, read_headline
+from interfere.study.headline import control_arm, losses, main_pairs, read
 from interfere.study.preparation import Prepared, Say
 
 MECHANISMS, CONTRASTS = FILES = ("mechanisms.csv", "mechanism_contrasts.csv")
@@ -30,7 +30,6 @@ POSITIONS = ("subject_last", "prompt_last")
 
 PROBES = ("before", "carried", "retrained", "erased", "misread")
 BY_RUN = ("interference_size", "interference_direction")
-OF_FACTS = ("net_loss_end", "net_loss_end_beyond")
 
 
 @dataclass(frozen=True)
@@ -59,17 +58,18 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     """Write the tables in FILES; nothing where they are there and as new as the results.
 
     Both have the columns measure, position (empty where it is of no position), value, low,
-    high (95 %, answers resampled or left out, seeds averaged), seeds_low, seeds_high,
-    smallest (difference that could have shown; missing where it isn't known). At the hook
-    where the study reads interference:
+    high (95 %), seeds_low, seeds_high, smallest (difference that could have shown; missing
+    where it isn't known). Intervals resample answers or leave them out, seeds averaged,
+    where it doesn't say otherwise. At the hook where the study reads interference:
 
     - overlap of the arm's new facts with the old ones, at the format checkpoint
-      (`measures.subspace_overlap`);
+      (`measures.subspace_overlap`; value and ends are the means of the seeds' own, one for
+      natural subjects, which no seed changes);
     - drift: mean 1 - cosine; drift_beyond_control: less the Known-only control's;
     - common, residual, whole: parts of the movement (`measures.movement`);
     - probe_…: `measures.probe_transfer.ProbeTransfer`'s shares for the answer, all facts;
-    - interference_size, interference_direction (`measures.interference`; the ends are the
-      seeds' mean ends);
+    - interference_size, interference_direction (`measures.interference`; likewise the means
+      of the seeds' own; NaN where one seed's is);
     - net_loss_end, net_loss_end_beyond: as in headline.csv.
 
     mechanisms.csv has a column arm. mechanism_contrasts.csv has more and less, the arms of
@@ -81,10 +81,10 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
         folder: the study's results.
         say: is told in a line what goes on.
     """
-    if all(is_fresh(folder / name, "headline.csv") for name in FILES):
+    if all(is_fresh(folder / name) for name in FILES):
         return
     say("where old facts went: drift, parts of the movement, probes")
-    found = _Arms(prepared, runs, folder)
+    found = _Arms(prepared, runs, folder, say)
     tables = {MECHANISMS: found.table(), CONTRASTS: found.contrasts()}
     for name, table in tables.items():
         with cache.whole_file(folder / name) as draft:
@@ -94,13 +94,14 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
 class _Arms:
     """The study's arms at its hook, each read once."""
 
-    def __init__(self, prepared: Prepared, runs: Runs, folder: Path) -> None:
-        self._prepared, self._runs, self._folder = prepared, runs, folder
-        self._study, self._results, _ = read(folder)
+    def __init__(self, prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
+        self._prepared, self._runs = prepared, runs
+        self._study, self._results, own = read(folder)
+        self._losses = losses(self._study, own)
         self._old = prepared.recording("held_out", prepared.split.held_out)
         facts = self._old.table
         self._answers, self._relations = facts["answer"], facts["relation"]
-        self._folds = _folds(facts)
+        self._folds = _folds(facts, say)
         self._positions = [p for p in POSITIONS if p in self._old.positions]
         self._arms = [arm.name for arm in self._study.arms]
         self._places = {
@@ -111,26 +112,15 @@ class _Arms:
 
     def table(self) -> pd.DataFrame:
         rows = []
-        head = read_headline(self._folder).set_index("arm")
         for arm in self._arms:
             for position in self._positions:
                 own = {"arm": arm, "position": position}
                 rows += [own | row for row in self._at(arm, position)]
             rows += [{"arm": arm} | row for row in self._of_runs(arm)]
-            for name in OF_FACTS:
-                if name in head and not np.isnan(head.loc[arm, name]):
-                    low, high = map(float, head.loc[arm, f"{name}_seeds"].split(" to "))
-                    ends = {"seeds_low": low, "seeds_high": high}
-                    values = {
-                        end: head.loc[arm, f"{name}{suffix}"]
-                        for end, suffix in (
-                            ("value", ""),
-                            ("low", "_low"),
-                            ("high", "_high"),
-                            ("smallest", "_smallest"),
-                        )
-                    }
-                    rows.append({"arm": arm, "measure": name} | values | ends)
+            lost = self._losses[arm, "end"]
+            rows.append({"arm": arm} | _row("net_loss_end", lost.interval))
+            if lost.beyond_control is not None:
+                rows.append({"arm": arm} | _row("net_loss_end_beyond", lost.beyond_control))
         return _ordered(pd.DataFrame(rows), ["arm"])
 
     def contrasts(self) -> pd.DataFrame:
@@ -143,10 +133,9 @@ class _Arms:
                     own | {"position": position, "shows": interval.shows} | row
                     for row, interval in found
                 ]
-            behaviour = contrasts(self._folder, [(more, less)], ["end"]).iloc[0]
-            row = own | {"measure": "net_loss_end", "value": behaviour["difference"]}
-            names = ("low", "high", "seeds_low", "seeds_high", "smallest", "shows")
-            rows.append(row | {name: behaviour[name] for name in names})
+            a, b = self._losses[more, "end"], self._losses[less, "end"]
+            lost = difference_interval(a.net, b.net, a.clusters)
+            rows.append(own | {"shows": lost.shows} | _row("net_loss_end", lost))
         if not rows:
             return pd.DataFrame(columns=["more", "less", *_COLUMNS, "shows"])
         return _ordered(pd.DataFrame(rows), ["more", "less"], ["shows"])
@@ -214,14 +203,16 @@ class _Arms:
                 "probe_misread": (one.retrained - one.carried, two.retrained - two.carried),
             }
             for name, (first, second) in pairs.items():
-                found[name] = difference_interval(first, second, answers)
+                if not np.isnan(first - second).any():  # a side where all rows are equal
+                    found[name] = difference_interval(first, second, answers)
         return [(_row(name, interval), interval) for name, interval in found.items()]
 
 
-def _folds(facts: pd.DataFrame) -> Folds | None:
+def _folds(facts: pd.DataFrame, say: Say) -> Folds | None:
     try:
         return fact_folds(facts)
-    except InputError:  # too few facts an answer: the table goes without probes
+    except InputError as reason:
+        say(f"no probes: {reason}")
         return None
 
 
@@ -247,11 +238,11 @@ def _seeds_mean(own: pd.DataFrame, name: str) -> list[dict[str, object]]:
     if values.empty:
         return []
     ends = {
-        end: own.loc[own["metric"] == f"{name}_{end}", "value"].mean()
+        end: own.loc[own["metric"] == f"{name}_{end}", "value"].mean(skipna=False)
         for end in ("low", "high")
     }
     seeds = {"seeds_low": values.min(), "seeds_high": values.max()}
-    return [{"measure": name, "value": values.mean()} | ends | seeds]
+    return [{"measure": name, "value": values.mean(skipna=False)} | ends | seeds]
 
 
 def _ordered(

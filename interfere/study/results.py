@@ -1,5 +1,6 @@
 """From finished runs to the two tables that every number and figure is made from."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -66,6 +67,15 @@ def gather(prepared: Prepared, runs: Runs) -> Path:
     # The results come last: where they are, the rest is.
     tables = {"facts": facts, "predictors": predictors, "results": results}
     for name, table in tables.items():
-        with cache.whole_file(folder / f"{name}.parquet") as draft:
-            table.to_parquet(draft, index=False)
+        _keep(table, folder / f"{name}.parquet")
     return folder
+
+
+def _keep(table: pd.DataFrame, path: Path) -> None:
+    """Write the table; the same one again leaves the file, and what was made from it, be."""
+    with io.BytesIO() as buffer:
+        table.to_parquet(buffer, index=False)
+        whole = buffer.getvalue()
+    if not path.is_file() or path.read_bytes() != whole:
+        with cache.whole_file(path) as draft:
+            draft.write_bytes(whole)

@@ -89,5 +89,6 @@ def test_other_facts_are_refused():
     before, after = planted(0, shift=0.1, noise=0.1)
     with pytest.raises(InputError, match="same facts"):
         movement(before, [after[1:]], RELATIONS, ANSWERS)
-    with pytest.raises(InputError, match="one seed"):
-        movement(before, [], RELATIONS, ANSWERS)
+    for seeds, less in (([], []), ([after, after], [after])):
+        with pytest.raises(InputError, match="same seeds of both arms"):
+            movement(before, seeds, RELATIONS, ANSWERS, less=less)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from small_study import small_study
 
 from interfere.interventions.gradient_harm import gradient_harm
 from interfere.interventions.leave_out import blame_effect
@@ -18,26 +19,9 @@ from interfere.study.prediction_table import prediction_table
 from interfere.study.predictors import forgetting_of, read_predictors
 from interfere.study.preparation import prepare
 from interfere.study.runner import plan, reproduce
-from interfere.study.study import load_study
 from interfere.training.second_moments import estimate_second_moments
 
-STUDY = """
-model: nano
-facts: {limit: 1200, exposures: [statements, never]}
-categorise: {prompts: 2}
-split: {known: 48, unknown: 48, held_out: 64, control: 24, seed: 0}
-format: {epochs: 1}
-train: {epochs: 2, learning_rate: 3.0e-4}
-evaluate: {points: 1, early: [], drift_epochs: [], rank_among: 0}
-record: {hooks: ["blocks.2.hook_out"], positions: [subject_last]}
-interference: {rank: 4}
-arms:
-  - {name: SFT}
-  - {name: Known only, rows: known}
-  - {name: keys, keys: semantic}
-seeds: [0]
-workers: 1
-"""
+ARMS = "arms=[{name: SFT}, {name: Known only, rows: known}, {name: keys, keys: semantic}]"
 
 # So few facts leave some numbers undefined: NaN with a warning is what is promised then.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -45,11 +29,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning"
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    home = tmp_path_factory.mktemp("cache")
-    (home / "small.yaml").write_text(STUDY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INTERFERE_CACHE", str(home))
-        yield load_study(str(home / "small.yaml"))
+    with small_study(tmp_path_factory.mktemp("cache"), ARMS, "workers=1") as small:
+        yield small
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +46,12 @@ def prepared(study, folder):
 @pytest.fixture(scope="module")
 def runs(prepared):
     return [(job, job.folder) for job in plan(prepared)]
+
+
+def take_steps(prepared, runs, folder):
+    gradient_tables(two_seeds(prepared), runs, folder, print)
+    prediction_table(prepared, runs, folder, print)
+    leave_out_table(prepared, runs, folder, print)
 
 
 def two_seeds(prepared):
@@ -209,13 +196,7 @@ def test_a_second_call_computes_nothing(
     prediction_table(prepared, runs, folder, lambda _: None)
     names = [*FILES, "prediction.csv", "leave_out.csv", "leave_out.parquet"]
     times = [(folder / name).stat().st_mtime_ns for name in names]
-    for step in (gradient_tables, prediction_table, leave_out_table):
-        step(
-            two_seeds(prepared) if step is gradient_tables else prepared,
-            runs,
-            folder,
-            print,
-        )
+    take_steps(prepared, runs, folder)
     assert [(folder / name).stat().st_mtime_ns for name in names] == times
     # New results: tables are made again, from kernels and runs that are kept.
     for name in ("gradient_harm", "fact_gradients"):
@@ -225,13 +206,7 @@ def test_a_second_call_computes_nothing(
     kept = [(folder / name).read_bytes() for name in names]
     os.utime(folder / "results.parquet")
     assert not any(c.startswith("gradient") for c in read_predictors(folder))
-    for step in (gradient_tables, prediction_table, leave_out_table):
-        step(
-            two_seeds(prepared) if step is gradient_tables else prepared,
-            runs,
-            folder,
-            print,
-        )
+    take_steps(prepared, runs, folder)
     assert [(folder / name).read_bytes() for name in names] == kept
     assert all(
         after > before

@@ -2,41 +2,23 @@
 
 import pandas as pd
 import pytest
+from small_study import small_study
 
 from interfere.errors import InputError
 from interfere.interventions.leave_out import blame_effect, leave_out
 from interfere.measures.fact_overlap import new_distance
 from interfere.study.left_out_runs import left_out_jobs, run_left_out
 from interfere.study.preparation import prepare
-from interfere.study.study import load_study
-
-STUDY = """
-model: nano
-facts: {limit: 900, exposures: [statements, never]}
-categorise: {prompts: 2}
-split: {known: 48, unknown: 48, held_out: 60, control: 0, seed: 0}
-format: {epochs: 1}
-train: {epochs: 3, learning_rate: 3.0e-4}
-evaluate: {points: 1, early: [], drift_epochs: [], rank_among: 0}
-record: {hooks: ["blocks.2.hook_out"], positions: [subject_last]}
-interference: {rank: 4}
-arms:
-  - {name: SFT}
-  - {name: Known only, rows: known}
-seeds: [0]
-workers: 1
-"""
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
+    sizes = ("facts.limit=900", "split.held_out=60", "split.control=0")
     home = tmp_path_factory.mktemp("cache")
-    (home / "small.yaml").write_text(STUDY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INTERFERE_CACHE", str(home))
-        yield prepare(load_study(str(home / "small.yaml")))
+    with small_study(home, *sizes, "train.epochs=3", "workers=1") as study:
+        yield prepare(study)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from small_study import small_study
 
 from interfere.cli import app
 from interfere.errors import InputError
@@ -11,32 +12,25 @@ from interfere.measures.probe_transfer import probe_transfer
 from interfere.report.mechanisms import mechanism_tables
 from interfere.study import measuring
 from interfere.study.headline import write_headline
+from interfere.study.kept_models import weights_are_kept
 from interfere.study.measuring import measure
 from interfere.study.mechanisms import CONTRASTS, FILES, MECHANISMS
 from interfere.study.moved_weights import FILE as WEIGHTS
 from interfere.study.patched_arms import PATCHING, SHIFT
 from interfere.study.results_folder import recordings
 from interfere.study.runner import reproduce
-from interfere.study.study import load_study
+from interfere.study.study import Study
 
-STUDY = """
-model: nano
-facts: {limit: 2400, exposures: [statements, never]}
-categorise: {prompts: 2}
-split: {known: 48, unknown: 48, held_out: 450, control: 24, seed: 0}
-format: {epochs: 1}
-train: {epochs: 3, learning_rate: 3.0e-4}
-evaluate: {points: 1, early: [], drift_epochs: [], rank_among: 0}
-record: {hooks: ["blocks.2.hook_out"], positions: [subject_last, prompt_last]}
-interference: {rank: 4}
-arms:
-  - {name: SFT}
-  - {name: Known only, rows: known}
-  - {name: self-distillation, mitigation: self-distillation, settings: {temperature: 1}}
-seeds: [0, 1]
-keep_weights: true
-"""
-HOOK = "blocks.2.hook_out"
+CHANGES = (
+    "facts.limit=2400",
+    "split.held_out=450",
+    "train.epochs=3",
+    "record.positions=[subject_last, prompt_last]",
+    "arms=[{name: SFT}, {name: Known only, rows: known}, {name: self-distillation, "
+    "mitigation: self-distillation, settings: {temperature: 1}}]",
+    "seeds=[0, 1]",
+    "keep_weights=true",
+)
 ABOVE = ("mechanisms", "weights", "patching", "shifts")
 """The other steps have tests of their own."""
 
@@ -44,19 +38,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INTERFERE_CACHE", str(folder))
-        steps = {name: measuring.STEPS[name] for name in ABOVE}
+def study(tmp_path_factory):
+    steps = {name: measuring.STEPS[name] for name in ABOVE}
+    with (
+        small_study(tmp_path_factory.mktemp("cache"), *CHANGES) as small,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setattr(measuring, "STEPS", steps)
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def study(home):
-    (home / "deep.yaml").write_text(STUDY)
-    return load_study(str(home / "deep.yaml"))
+        yield small
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +75,44 @@ def mechanism(folder, arm, measure, position="subject_last"):
     return rows.iloc[0]
 
 
-def test_an_unfinished_study_is_refused(study, home, folder):
+def test_an_unfinished_study_is_refused(study, folder):
     other = study.model_copy(update={"name": "never run"})
     with pytest.raises(InputError, match=r"never run has no results yet; run `interfere"):
         measure(other)
-    more = study.model_copy(update={"seeds": (0, 1, 2)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seeds": (0,)}, {"keep_weights": False}, {"interference": {"rank": 3}}],
+    ids=lambda change: next(iter(change)),
+)
+def test_results_of_other_settings_are_refused(study, folder, change, monkeypatch):
+    monkeypatch.setattr(measuring, "prepare", None)  # before anything is trained
+    content = study.model_dump() | change
+    with pytest.raises(InputError, match=f"with another {next(iter(change))} .*same sett"):
+        measure(Study.model_validate(content))
+
+
+def test_missing_runs_are_named(study, folder, monkeypatch):
+    monkeypatch.setattr(measuring, "is_finished", lambda path: False)
     with pytest.raises(
-        InputError, match=r"3 of 9 runs are not there, among them 'SFT' .*2"
+        InputError, match=r"6 of 6 runs are not there, among them 'SFT' .* 0"
     ):
-        measure(more)
+        measure(study)
+
+
+def test_a_step_that_cannot_be_taken_does_not_end_the_others(study, folder, monkeypatch):
+    taken: list[str] = []
+    said: list[str] = []
+
+    def refuse(prepared, runs, folder, say):
+        raise InputError("too few facts")
+
+    steps = {"first": refuse, "second": lambda *given: taken.append("second")}
+    monkeypatch.setattr(measuring, "STEPS", steps)
+    measure(study, said.append)
+    assert "first left out: too few facts" in said
+    assert taken == ["second"]
 
 
 def test_drift_is_the_comparisons(folder, changes):
@@ -169,13 +187,26 @@ def test_a_second_call_computes_nothing(folder, study, monkeypatch):
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
-def test_without_kept_weights_it_says_so(folder, study, home, monkeypatch):
+def test_without_kept_weights_it_says_so(study):
     said: list[str] = []
-    (folder / PATCHING).unlink()
+    assert weights_are_kept(study, "patching", said.append)
     light = study.model_copy(update={"keep_weights": False})
-    with pytest.raises(InputError, match=r"6 of 6 runs are not there"):
-        measure(light, said.append)  # runs that keep nothing are other runs
-    assert not (folder / PATCHING).exists()
+    assert not weights_are_kept(light, "patching", said.append)
+    assert said == [
+        "no patching: the study's runs don't keep their weights (keep_weights: true)"
+    ]
+
+
+def test_net_loss_is_the_headlines(folder):
+    head = pd.read_csv(folder / "headline.csv").set_index("arm")
+    table = pd.read_csv(folder / MECHANISMS)
+    for name in ("net_loss_end", "net_loss_end_beyond"):
+        rows = table[table["measure"] == name].set_index("arm")
+        assert len(rows) == (3 if name == "net_loss_end" else 2)
+        for arm, row in rows.iterrows():
+            assert row["value"] == pytest.approx(head.loc[arm, name])
+            assert row["low"] == pytest.approx(head.loc[arm, f"{name}_low"])
+            assert row["seeds_low"] <= row["value"] <= row["seeds_high"]
 
 
 def test_it_is_a_command():
