@@ -1,6 +1,6 @@
 """How much old facts moved, in parts: what a relation's facts share, and each fact's own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,30 +67,55 @@ def movement(
         )
     relation = as_codes(relations, len(before), "relations")
 
+    def of(sides: Sequence[Array]) -> Statistic:
+        return lambda kept: _parts(before, sides, relation, kept)
+
+    return Movement(*part_intervals(of(after), answers, of(less) if less else None, groups))
+
+
+Statistic = Callable[[Int[np.ndarray, " kept"]], Float64[np.ndarray, "seeds parts"]]
+"""From the indices of kept facts to numbers by seed, in the order of PARTS."""
+
+
+def part_intervals(
+    one: Statistic, answers: Labels, less: Statistic | None = None, groups: int = GROUPS
+) -> list[Interval]:
+    """Each part's mean over seeds, answers left out by `jackknife`; an arm or two arms apart.
+
+    Args:
+        one: parts by seed of some of the facts.
+        answers: one label a fact.
+        less: the same of another arm, which is subtracted seed by seed.
+        groups: of answers.
+    """
+
     def by_seed(kept: Int[np.ndarray, " kept"]) -> Array:
-        return _parts(before, after, relation, kept)
+        return one(kept) if less is None else one(kept) - less(kept)
 
-    def statistic(kept: Int[np.ndarray, " kept"]) -> Array:
-        found = by_seed(kept).mean(0)
-        return found - _parts(before, less, relation, kept).mean(0) if less else found
-
-    found = jackknife(statistic, answers, groups=groups)
-    seeds = by_seed(np.arange(len(before)))
-    if less:
-        seeds = seeds - _parts(before, less, relation, np.arange(len(before)))
-    return Movement(
-        *(
-            Interval(
-                value=float(found.value[place]),
-                low=float(found.low[place]),
-                high=float(found.high[place]),
-                seeds_low=float(seeds[:, place].min()),
-                seeds_high=float(seeds[:, place].max()),
-                smallest=smallest_difference(float(found.error[place])),
-            )
-            for place in range(len(PARTS))
+    found = jackknife(lambda kept: by_seed(kept).mean(0), answers, groups=groups)
+    seeds = by_seed(np.arange(len(np.asarray(answers))))
+    return [
+        Interval(
+            value=float(found.value[place]),
+            low=float(found.low[place]),
+            high=float(found.high[place]),
+            seeds_low=float(seeds[:, place].min()),
+            seeds_high=float(seeds[:, place].max()),
+            smallest=smallest_difference(float(found.error[place])),
         )
-    )
+        for place in range(len(PARTS))
+    ]
+
+
+def split_sums(
+    displacement: Float64[np.ndarray, "facts d"], relations: Int[np.ndarray, " facts"]
+) -> Float64[np.ndarray, " parts"]:
+    """ΣΔ·c, ΣΔ·(Δ - c) and ΣΔ², in the order of PARTS; c as in `common_shift`."""
+    shift = common_shift(displacement, as_codes(relations, len(displacement)))
+    whole = np.square(displacement).sum()
+    # A relation's only fact shares nothing with others.
+    common = np.nansum(displacement * shift)
+    return np.array([common, whole - common, whole])
 
 
 def _parts(
@@ -99,14 +124,6 @@ def _parts(
     relation: Int[np.ndarray, " facts"],
     kept: Int[np.ndarray, " kept"],
 ) -> Float64[np.ndarray, "seeds parts"]:
-    x, codes = before[kept], as_codes(relation[kept], len(kept))
-    unit = np.square(x).sum()
-    rows = []
-    for side in after:
-        delta = side[kept] - x
-        shift = common_shift(delta, codes)
-        whole = np.square(delta).sum()
-        # A relation's only fact shares nothing with others.
-        common = np.nansum(delta * shift)
-        rows.append([common, whole - common, whole])
-    return np.array(rows) / unit
+    x = before[kept]
+    sums = [split_sums(side[kept] - x, relation[kept]) for side in after]
+    return np.stack(sums) / np.square(x).sum()

@@ -10,46 +10,71 @@ from interfere.report.tables import plain_table
 from interfere.study.mechanisms import CONTRASTS, MECHANISMS
 
 SHOWN = {
-    "overlap": "overlap",
-    "drift": "drift",
-    "common": "common part",
-    "residual": "residual part",
-    "probe_before": "probe before",
-    "probe_carried": "carried over",
-    "probe_erased": "erased",
-    "probe_misread": "misread",
-    "interference_size": "interference: size",
-    "interference_direction": "direction",
-    "net_loss_end": "net loss",
+    "how far old facts moved": {
+        "overlap": "overlap of new and old",
+        "drift": "drift",
+        "drift_beyond_control": "… beyond the control",
+        "common": "common part",
+        "residual": "residual part",
+    },
+    "what probes read of old facts": {
+        "probe_before": "before",
+        "probe_carried": "carried over",
+        "probe_erased": "erased",
+        "probe_misread": "misread",
+        "probe_erased_forgotten": "erased, forgotten facts",
+        "probe_misread_forgotten": "misread, forgotten facts",
+    },
+    "interference": {
+        "interference_size": "size",
+        "interference_common": "common part",
+        "interference_residual": "residual part",
+        "interference_direction": "direction",
+    },
+    "behaviour": {
+        "plasticity": "plasticity",
+        "net_loss_end": "net loss",
+        "net_loss_end_beyond": "… beyond the control",
+        "behavioural_interference": "interference (nats)",
+    },
 }
-"""Measures in the order of the columns, and what these are called."""
+"""Tables, their measures in the order of the columns, and what these are called."""
 
 
 def mechanism_tables(folder: Path) -> list[Table]:
-    """By position a row an arm, and what arms differ in; 95 % intervals in brackets."""
-    table = pd.read_csv(folder / MECHANISMS)
-    tables = [
-        plain_table(wide(rows, ["arm"]), f"{folder.name}, {position}: where old facts went")
-        for position, rows in table.groupby("position", sort=False)
-    ]
-    unplaced = table[table["position"].isna()]
-    if len(unplaced):
-        tables.append(plain_table(wide(unplaced, ["arm"]), f"{folder.name}: behaviour"))
-    differences = pd.read_csv(folder / CONTRASTS).fillna({"position": ""})
-    if len(differences):
-        pairs = wide(differences, ["more", "less", "position"])
-        tables.append(plain_table(pairs, f"{folder.name}: first arm less second"))
+    """What arms did and what they differ in; 95 % intervals in brackets."""
+    arms, pairs = (
+        pd.read_csv(folder / name).fillna({"position": ""})
+        for name in (MECHANISMS, CONTRASTS)
+    )
+    tables = []
+    for title, measures in SHOWN.items():
+        for table, by, what in (
+            (arms, ["arm"], title),
+            (pairs, ["more", "less"], f"{title}, first arm less second"),
+        ):
+            if table["measure"].isin(measures).any():
+                wide_table = wide(table, [*by, "position"], measures)
+                tables.append(plain_table(wide_table, f"{folder.name}: {what}"))
     return tables
 
 
-def wide(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """A row an arm (or pair), a column a measure: value and interval as text."""
-    text = table.assign(text=[_text(row) for row in table.to_dict("records")])
+def wide(table: pd.DataFrame, by: list[str], measures: dict[str, str]) -> pd.DataFrame:
+    """A row an arm (or pair) and position, a column a measure: value and interval as text.
+
+    Args:
+        table: of `study.mechanisms`, its missing positions filled with "".
+        by: columns that tell rows apart; position is dropped where no row has one.
+        measures: in the order of the columns, and what these are called.
+    """
+    own = table[table["measure"].isin(measures)]
+    text = own.assign(text=[_text(row) for row in own.to_dict("records")])
     rows = text.pivot_table(
         index=by, columns="measure", values="text", aggfunc="first", sort=False
     )
-    kept = [name for name in SHOWN if name in rows]
-    return rows[kept].rename(columns=SHOWN).fillna("–").reset_index()
+    kept = [name for name in measures if name in rows]
+    found = rows[kept].rename(columns=measures).fillna("–").reset_index()
+    return found if found["position"].any() else found.drop(columns="position")
 
 
 def _text(row: dict[Any, Any]) -> str:

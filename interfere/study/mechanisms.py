@@ -1,25 +1,28 @@
 """Where each arm's old facts went: overlap, drift, its parts, probes, interference, loss."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
 
 from interfere import cache
-from interfere.activations.recording import open_recording
-from interfere.errors import InputError
-from interfere.measures.drift import drift
-from interfere.measures.folds import Folds, fact_folds
+from interfere.activations.recording import Recording, open_recording
+from interfere.measures.interference_parts import interference_parts
 from interfere.measures.movement import PARTS, movement
-from interfere.measures.probe_transfer import Readings, readings, together
-from interfere.measures.statistics import Interval, difference_interval, mean_interval
+from interfere.measures.rows import Array
+from interfere.measures.statistics import (
+    Interval,
+    difference_interval,
+    mean_interval,
+)
+from interfere.study.drawn_arms import drawn_arms
+from interfere.study.end_outcomes import end_change, learnt
 from interfere.study.factors import Runs
 from interfere.study.fresh import is_fresh
 from interfere.study.headline import control_arm, losses, main_pairs, read
+from interfere.study.mechanism_rows import ordered, row, seeds_mean
+from interfere.study.places import Place, folds_of
 from interfere.study.preparation import Prepared, Say
 
 MECHANISMS, CONTRASTS = FILES = ("mechanisms.csv", "mechanism_contrasts.csv")
@@ -29,29 +32,8 @@ POSITIONS = ("subject_last", "prompt_last")
 """Read at, where the study recorded them."""
 
 PROBES = ("before", "carried", "retrained", "erased", "misread")
-BY_RUN = ("interference_size", "interference_direction")
-
-
-@dataclass(frozen=True)
-class Place:
-    """One hook and position of an arm: held-out facts before, and after under each seed."""
-
-    before: Float64[np.ndarray, "facts d"]
-    after: list[Float64[np.ndarray, "facts d"]]
-    folds: Folds | None
-    """None: no two answers have facts enough for probes."""
-
-    @cached_property
-    def drift(self) -> Float64[np.ndarray, "seeds facts"]:
-        """1 - cosine."""
-        return np.stack([drift(self.before, after).drift for after in self.after])
-
-    @cached_property
-    def readings(self) -> Readings | None:
-        """The answer as probes read it."""
-        if self.folds is None:
-            return None
-        return together([readings(self.before, after, self.folds) for after in self.after])
+SIZES = dict(zip(PARTS, ("common", "residual", "size"), strict=True))
+"""What the parts of interference are called."""
 
 
 def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
@@ -68,12 +50,16 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     - drift: mean 1 - cosine; drift_beyond_control: less the Known-only control's;
     - common, residual, whole: parts of the movement (`measures.movement`);
     - probe_…: `measures.probe_transfer.ProbeTransfer`'s shares for the answer, all facts;
-    - interference_size, interference_direction (`measures.interference`; likewise the means
-      of the seeds' own; NaN where one seed's is);
-    - net_loss_end, net_loss_end_beyond: as in headline.csv.
+    - probe_erased_forgotten, probe_misread_forgotten: the same among the facts that the arm
+      forgot, each seed's own;
+    - interference_common, interference_residual, interference_size: parts of the size
+      (`measures.interference_parts`); interference_direction (`measures.interference`;
+      means of the seeds' own; NaN where one seed's is);
+    - behavioural_interference (`measures.behaviour`), in nats a fact;
+    - plasticity at the end; net_loss_end, net_loss_end_beyond: as in headline.csv.
 
     mechanisms.csv has a column arm. mechanism_contrasts.csv has more and less, the arms of
-    `main_pairs`, whose difference it gives, and shows; behaviour's row is net_loss_end.
+    `main_pairs`, whose difference it gives, and shows.
 
     Args:
         prepared: the study's common start.
@@ -85,6 +71,11 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
         return
     say("where old facts went: drift, parts of the movement, probes")
     found = _Arms(prepared, runs, folder, say)
+    if not found.positions:
+        say(
+            f"no movement or probes: the study records neither {' nor '.join(POSITIONS)} "
+            "(record.positions)"
+        )
     tables = {MECHANISMS: found.table(), CONTRASTS: found.contrasts()}
     for name, table in tables.items():
         with cache.whole_file(folder / name) as draft:
@@ -96,156 +87,150 @@ class _Arms:
 
     def __init__(self, prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
         self._prepared, self._runs = prepared, runs
-        self._study, self._results, own = read(folder)
-        self._losses = losses(self._study, own)
+        self._study, self._results, self._facts = read(folder)
+        self._losses = losses(self._study, self._facts)
         self._old = prepared.recording("held_out", prepared.split.held_out)
-        facts = self._old.table
-        self._answers, self._relations = facts["answer"], facts["relation"]
-        self._folds = _folds(facts, say)
-        self._positions = [p for p in POSITIONS if p in self._old.positions]
+        table = self._old.table
+        self._ids = table["id"].tolist()
+        self._answers, self._relations = table["answer"], table["relation"]
+        self._folds = folds_of(table, say)
+        self.positions = [p for p in POSITIONS if p in self._old.positions]
         self._arms = [arm.name for arm in self._study.arms]
-        self._places = {
-            (arm, position): self._place(arm, position)
-            for arm in self._arms
-            for position in self._positions
-        }
+        self._control = control_arm(self._study)
+        self._drawn = drawn_arms(prepared, runs)
+        self._places = {}
+        for position in self.positions:
+            before = self._rows(self._old, position)
+            for arm in self._arms:
+                self._places[arm, position] = self._place(arm, position, before)
 
     def table(self) -> pd.DataFrame:
         rows = []
         for arm in self._arms:
-            for position in self._positions:
-                own = {"arm": arm, "position": position}
-                rows += [own | row for row in self._at(arm, position)]
-            rows += [{"arm": arm} | row for row in self._of_runs(arm)]
-            lost = self._losses[arm, "end"]
-            rows.append({"arm": arm} | _row("net_loss_end", lost.interval))
-            if lost.beyond_control is not None:
-                rows.append({"arm": arm} | _row("net_loss_end_beyond", lost.beyond_control))
-        return _ordered(pd.DataFrame(rows), ["arm"])
+            own = [found for p in self.positions for found in self._at(arm, p)]
+            own += [*self._interference(arm), *self._behaviour(arm)]
+            rows += [{"arm": arm} | found for found in own]
+        return ordered(rows, ["arm"])
 
     def contrasts(self) -> pd.DataFrame:
         rows = []
         for more, less in main_pairs(self._study):
-            own = {"more": more, "less": less}
-            for position in self._positions:
-                found = self._difference(more, less, position)
-                rows += [
-                    own | {"position": position, "shows": interval.shows} | row
-                    for row, interval in found
-                ]
-            a, b = self._losses[more, "end"], self._losses[less, "end"]
-            lost = difference_interval(a.net, b.net, a.clusters)
-            rows.append(own | {"shows": lost.shows} | _row("net_loss_end", lost))
-        if not rows:
-            return pd.DataFrame(columns=["more", "less", *_COLUMNS, "shows"])
-        return _ordered(pd.DataFrame(rows), ["more", "less"], ["shows"])
+            pair = {"more": more, "less": less}
+            for position, measure, found in self._differences(more, less):
+                rows.append(pair | row(measure, found, position) | {"shows": found.shows})
+        return ordered(rows, ["more", "less"], ["shows"])
 
-    def _place(self, arm: str, position: str) -> Place:
-        hook = self._prepared.hook
-        after = [
-            open_recording(path / "held_out-after.h5")[hook, position].numpy()
+    def _rows(self, recording: Recording, position: str) -> Array:
+        found: Array = recording[self._prepared.hook, position].numpy()
+        return found.astype(np.float64)
+
+    def _place(self, arm: str, position: str, before: Array) -> Place:
+        ends = [
+            open_recording(path / "held_out-after.h5")
             for job, path in self._runs
             if job.arm.name == arm
         ]
-        return Place(
-            before=self._old[hook, position].numpy().astype(np.float64),
-            after=[side.astype(np.float64) for side in after],
-            folds=self._folds,
-        )
+        return Place(before, [self._rows(end, position) for end in ends], self._folds)
 
     def _at(self, arm: str, position: str) -> list[dict[str, object]]:
         place = self._places[arm, position]
-        rows = [_row("drift", mean_interval(place.drift, self._answers))]
-        control = control_arm(self._study)
-        if control is not None and arm != control:
-            beyond = difference_interval(
-                place.drift, self._places[control, position].drift, self._answers
+        found = {"drift": mean_interval(place.drift, self._answers)}
+        if self._control is not None and arm != self._control:
+            control = self._places[self._control, position]
+            found["drift_beyond_control"] = difference_interval(
+                place.drift, control.drift, self._answers
             )
-            rows.append(_row("drift_beyond_control", beyond))
         parts = movement(place.before, place.after, self._relations, self._answers)
-        rows += [_row(part, getattr(parts, part)) for part in PARTS]
+        found |= {part: getattr(parts, part) for part in PARTS}
         if place.readings is not None and self._folds is not None:
+            before, after = end_change(self._facts, arm, "right", self._ids)
             answers = self._folds.labels(self._answers, "answers")
             probes = place.readings.summary(answers, chance=self._folds.chance)
-            rows += [_row(f"probe_{name}", getattr(probes, name)) for name in PROBES]
+            found |= {f"probe_{name}": getattr(probes, name) for name in PROBES}
+            forgot = before * (1 - after)
+            found |= place.of_forgotten(forgot, self._answers)
+        rows = [row(name, interval, position) for name, interval in found.items()]
         return rows + self._overlap(arm, position)
 
     def _overlap(self, arm: str, position: str) -> list[dict[str, object]]:
         """As the results have it, the mean over seeds of value and ends."""
-        keys = next(own.keys for own in self._study.arms if own.name == arm)
-        trains = next(own.trains_new for own in self._study.arms if own.name == arm)
+        own = next(own for own in self._study.arms if own.name == arm)
         table = self._results
         at = (table["hook"] == self._prepared.hook) & (table["position"] == position)
-        own = table[at & (table["keys"] == keys) & (table["arm"] == "format checkpoint")]
-        return _seeds_mean(own, "overlap") if trains else []
+        rows = table[
+            at & (table["keys"] == own.keys) & (table["arm"] == "format checkpoint")
+        ]
+        return seeds_mean(rows, "overlap", position) if own.trains_new else []
 
-    def _of_runs(self, arm: str) -> list[dict[str, object]]:
+    def _interference(self, arm: str) -> list[dict[str, object]]:
+        if arm not in self._drawn:
+            return []
+        position = self._study.interference.position
         own = self._results[self._results["arm"] == arm]
-        found = []
-        for name in BY_RUN:
-            position = own.loc[own["metric"] == name, "position"]
-            rows = _seeds_mean(own, name)
-            found += [row | {"position": position.iloc[0]} for row in rows]
-        return found
+        rows = [
+            row(f"interference_{name}", found, position)
+            for name, found in self._sizes(arm).items()
+        ]
+        return rows + seeds_mean(own, "interference_direction", position)
 
-    def _difference(
-        self, more: str, less: str, position: str
-    ) -> list[tuple[dict[str, object], Interval]]:
+    def _sizes(self, arm: str, less: str | None = None) -> dict[str, Interval]:
+        found = interference_parts(
+            self._rows(self._old, self._study.interference.position),
+            self._drawn[arm],
+            self._relations,
+            self._answers,
+            less=None if less is None else self._drawn[less],
+        )
+        return {SIZES[part]: getattr(found, part) for part in PARTS}
+
+    def _fall(self, arm: str) -> Array:
+        """Of the answers' log-probability, a row a seed."""
+        before, after = end_change(self._facts, arm, "logprob", self._ids)
+        return before - after
+
+    def _behaviour(self, arm: str) -> Iterable[dict[str, object]]:
+        new = learnt(self._facts, arm)
+        if new is not None:
+            yield row("plasticity", mean_interval(new.right, new.clusters))
+            if self._control is not None:
+                beyond = difference_interval(
+                    self._fall(arm), self._fall(self._control), self._answers
+                )
+                yield row("behavioural_interference", beyond)
+        lost = self._losses[arm, "end"]
+        yield row("net_loss_end", lost.interval)
+        if lost.beyond_control is not None:
+            yield row("net_loss_end_beyond", lost.beyond_control)
+
+    def _differences(
+        self, more: str, less: str
+    ) -> Iterable[tuple[str | None, str, Interval]]:
+        for position in self.positions:
+            for name, found in self._moved_apart(more, less, position).items():
+                yield position, name, found
+        if more in self._drawn and less in self._drawn:
+            position = self._study.interference.position
+            for name, found in self._sizes(more, less).items():
+                yield position, f"interference_{name}", found
+        if self._control is not None:  # the same control is taken off both
+            falls = self._fall(more), self._fall(less)
+            fall = difference_interval(*falls, self._answers)
+            yield None, "behavioural_interference", fall
+        new = [learnt(self._facts, arm) for arm in (more, less)]
+        if new[0] is not None and new[1] is not None:
+            apart = difference_interval(new[0].right, new[1].right, new[0].clusters)
+            yield None, "plasticity", apart
+        a, b = self._losses[more, "end"], self._losses[less, "end"]
+        yield None, "net_loss_end", difference_interval(a.net, b.net, a.clusters)
+
+    def _moved_apart(self, more: str, less: str, position: str) -> dict[str, Interval]:
         a, b = self._places[more, position], self._places[less, position]
         found = {"drift": difference_interval(a.drift, b.drift, self._answers)}
         parts = movement(a.before, a.after, self._relations, self._answers, less=b.after)
         found |= {part: getattr(parts, part) for part in PARTS}
-        if a.readings is not None and b.readings is not None and self._folds is not None:
+        if self._folds is not None:
             answers = self._folds.labels(self._answers, "answers")
-            one, two = a.readings, b.readings
-            pairs = {
-                "probe_erased": (one.before - one.retrained, two.before - two.retrained),
-                "probe_misread": (one.retrained - one.carried, two.retrained - two.carried),
-            }
-            for name, (first, second) in pairs.items():
-                if not np.isnan(first - second).any():  # a side where all rows are equal
-                    found[name] = difference_interval(first, second, answers)
-        return [(_row(name, interval), interval) for name, interval in found.items()]
-
-
-def _folds(facts: pd.DataFrame, say: Say) -> Folds | None:
-    try:
-        return fact_folds(facts)
-    except InputError as reason:
-        say(f"no probes: {reason}")
-        return None
-
-
-_COLUMNS = [
-    "position",
-    "measure",
-    "value",
-    "low",
-    "high",
-    "seeds_low",
-    "seeds_high",
-    "smallest",
-]
-
-
-def _row(measure: str, found: Interval) -> dict[str, object]:
-    names = [field.name for field in fields(Interval) if field.name != "null"]
-    return {"measure": measure} | {name: getattr(found, name) for name in names}
-
-
-def _seeds_mean(own: pd.DataFrame, name: str) -> list[dict[str, object]]:
-    values = own.loc[own["metric"] == name, "value"]
-    if values.empty:
-        return []
-    ends = {
-        end: own.loc[own["metric"] == f"{name}_{end}", "value"].mean(skipna=False)
-        for end in ("low", "high")
-    }
-    seeds = {"seeds_low": values.min(), "seeds_high": values.max()}
-    return [{"measure": name, "value": values.mean(skipna=False)} | ends | seeds]
-
-
-def _ordered(
-    table: pd.DataFrame, first: Sequence[str], last: Sequence[str] = ()
-) -> pd.DataFrame:
-    return table.reindex(columns=[*first, *_COLUMNS, *last])
+            for name, gap in a.gaps.items():
+                if not np.isnan(gap - b.gaps[name]).any():  # a side of equal rows
+                    found[name] = difference_interval(gap, b.gaps[name], answers)
+        return found

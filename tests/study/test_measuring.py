@@ -1,5 +1,7 @@
 """A small study measured in depth: tables, against the measures called directly; resume."""
 
+from shutil import copyfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,11 +16,12 @@ from interfere.study import measuring
 from interfere.study.headline import write_headline
 from interfere.study.kept_models import weights_are_kept
 from interfere.study.measuring import measure
-from interfere.study.mechanisms import CONTRASTS, FILES, MECHANISMS
+from interfere.study.mechanisms import CONTRASTS, FILES, MECHANISMS, mechanisms
 from interfere.study.moved_weights import FILE as WEIGHTS
 from interfere.study.patched_arms import PATCHING, SHIFT
+from interfere.study.preparation import prepare
 from interfere.study.results_folder import recordings
-from interfere.study.runner import reproduce
+from interfere.study.runner import plan, reproduce
 from interfere.study.study import Study
 
 CHANGES = (
@@ -73,6 +76,11 @@ def mechanism(folder, arm, measure, position="subject_last"):
     rows = table[at & (table["position"] == position)]
     assert len(rows) == 1
     return rows.iloc[0]
+
+
+def arm_rows(folder, arm):
+    table = pd.read_csv(folder / MECHANISMS)
+    return table[table["arm"] == arm]
 
 
 def test_an_unfinished_study_is_refused(study, folder):
@@ -147,10 +155,62 @@ def test_probes_are_the_transfers(folder, changes):
         assert row["value"] == pytest.approx(np.mean([r[name] for r in rows]))
 
 
+def test_gaps_of_forgotten_facts_are_the_transfers(folder, changes):
+    tables = [probe_transfer(change) for change in changes["SFT"]]
+    at = [
+        t[(t["position"] == "subject_last") & (t["among"] == "forgotten")] for t in tables
+    ]
+    rows = [t.iloc[0] for t in at]
+    counts = [r["facts"] for r in rows]
+    for name in ("erased", "misread"):
+        expected = np.average([r[name] for r in rows], weights=counts)
+        row = mechanism(folder, "SFT", f"probe_{name}_forgotten")
+        assert row["value"] == pytest.approx(expected)
+
+
+def test_interference_is_the_results_and_its_parts_add_up(folder):
+    results = pd.read_parquet(folder / "results.parquet")
+    for arm in ("SFT", "self-distillation"):
+        own = results[(results["arm"] == arm) & (results["metric"] == "interference_size")]
+        names = ("size", "common", "residual")
+        size, *parts = (
+            mechanism(folder, arm, f"interference_{name}")["value"] for name in names
+        )
+        assert size == pytest.approx(own["value"].mean(), rel=1e-4)
+        assert sum(parts) == pytest.approx(size)
+    assert "interference_size" not in set(arm_rows(folder, "Known only")["measure"])
+
+
+@pytest.mark.parametrize("name", ["behavioural_interference", "plasticity"])
+def test_behaviour_is_the_results(folder, name):
+    results = pd.read_parquet(folder / "results.parquet")
+    own = results[(results["arm"] == "SFT") & (results["metric"] == name)]
+    last = own[own["step"] == own["step"].max()]
+    row = arm_rows(folder, "SFT").set_index("measure").loc[name]
+    assert row["value"] == pytest.approx(last["value"].mean())
+    assert row["low"] <= row["value"] <= row["high"]
+
+
+def test_a_study_without_these_positions_says_so(study, folder, monkeypatch, tmp_path):
+    monkeypatch.setattr("interfere.study.mechanisms.POSITIONS", ("nowhere",))
+    for name in ("study.json", "results.parquet", "facts.parquet"):
+        copyfile(folder / name, tmp_path / name)
+    prepared = prepare(study)
+    said: list[str] = []
+    mechanisms(
+        prepared, [(job, job.folder) for job in plan(prepared)], tmp_path, said.append
+    )
+    assert said[-1].startswith("no movement or probes: the study records")
+    measures = set(pd.read_csv(tmp_path / MECHANISMS)["measure"])
+    assert {"net_loss_end", "interference_size"} <= measures
+    assert "drift" not in measures
+
+
 def test_contrasts_are_differences_of_the_arms(folder):
     table = pd.read_csv(folder / CONTRASTS)
     pair = (table["more"] == "SFT") & (table["less"] == "self-distillation")
-    for name in ("drift", "common", "residual", "probe_erased"):
+    parts = ("common", "residual", "interference_common", "interference_size")
+    for name in ("drift", "probe_erased", *parts):
         row = table[pair & (table["measure"] == name)].set_index("position")
         more, less = (
             mechanism(folder, arm, name)["value"] for arm in ("SFT", "self-distillation")
@@ -158,7 +218,8 @@ def test_contrasts_are_differences_of_the_arms(folder):
         assert row.loc["subject_last", "value"] == pytest.approx(more - less)
         low, high = row.loc["subject_last", ["low", "high"]]
         assert row.loc["subject_last", "shows"] == (low > 0 or high < 0)
-    assert "net_loss_end" in set(table[pair]["measure"])
+    whole = {"net_loss_end", "plasticity", "behavioural_interference"}
+    assert whole <= set(table[pair]["measure"])
 
 
 def test_what_needs_weights_is_there(folder, study):
@@ -175,8 +236,8 @@ def test_what_needs_weights_is_there(folder, study):
 
 def test_the_table_prints(folder):
     titles = [str(table.title) for table in mechanism_tables(folder)]
-    assert len(titles) == 4
-    assert "subject_last" in titles[0]
+    assert len(titles) == 8  # four kinds of measures, of arms and of their differences
+    assert all(title.startswith("small: ") for title in titles)
 
 
 def test_a_second_call_computes_nothing(folder, study, monkeypatch):

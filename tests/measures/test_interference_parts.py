@@ -1,0 +1,124 @@
+"""Parts of interference: planted attraction, the size of `interference`, differences."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interfere.errors import InputError
+from interfere.measures.interference import displacement_interference
+from interfere.measures.interference_parts import Drawn, drawn, interference_parts
+from interfere.measures.rows import Array
+
+FACTS, WIDTH, RANK = 400, 24, 4
+RELATIONS = np.repeat(["P17", "P36"], FACTS // 2)
+ANSWERS = np.arange(FACTS) % 50
+
+
+def subspaces(generator: np.random.Generator) -> tuple[Array, Array]:
+    """New facts that live in the first RANK axes, others that live in the last."""
+    new, others = (0.01 * generator.normal(size=(100, WIDTH)) for _ in range(2))
+    new[:, :RANK] += generator.normal(size=(100, RANK))
+    others[:, -RANK:] += generator.normal(size=(100, RANK))
+    return new, others
+
+
+def planted(seed: int, shift: float, noise: float) -> tuple[Array, Drawn]:
+    """A shift in the relation's own direction, and each fact's noise, towards new facts."""
+    generator = np.random.default_rng(seed)
+    before = generator.normal(size=(FACTS, WIDTH))
+    control = before + 0.1 * generator.normal(size=before.shape)
+    moved = noise * generator.normal(size=before.shape)
+    moved += np.where(RELATIONS[:, None] == "P17", shift, -shift)
+    moved[:, RANK:] = 0
+    new, others = subspaces(generator)
+    return before, drawn([control + moved], [control], [new], others, rank=RANK)
+
+
+@pytest.mark.parametrize(
+    ("shift", "noise", "part", "other"),
+    [(0.5, 0, "common", "residual"), (0, 0.5, "residual", "common")],
+)
+def test_the_planted_part_is_found(shift, noise, part, other):
+    found = interference_parts(*planted(0, shift, noise), RELATIONS, ANSWERS)
+    expected = RANK * 0.25 / WIDTH
+    assert getattr(found, part).value == pytest.approx(expected, rel=0.1)
+    assert getattr(found, part).low < expected < getattr(found, part).high
+    assert abs(getattr(found, other).value) < 0.05 * expected
+    assert found.whole.value == pytest.approx(found.common.value + found.residual.value)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 999))
+def test_the_whole_is_the_size(seed):
+    generator = np.random.default_rng(seed)
+    before, after, control = generator.normal(size=(3, FACTS, WIDTH))
+    new, others = generator.normal(size=(90, WIDTH)), generator.normal(size=(70, WIDTH))
+    size, _, _ = displacement_interference(
+        before, after, control, new, others, rank=RANK, clusters=ANSWERS, resamples=10
+    )
+    arm = drawn([after], [control], [new], others, rank=RANK)
+    found = interference_parts(before, arm, RELATIONS, ANSWERS)
+    assert found.whole.value == pytest.approx(size[0])
+
+
+def test_two_arms_differ_in_the_part_that_was_planted():
+    before, more = planted(1, shift=0.5, noise=0.3)
+    _, less = planted(1, shift=0.1, noise=0.3)
+    found = interference_parts(before, more, RELATIONS, ANSWERS, less=less)
+    assert found.common.shows
+    assert found.common.value == pytest.approx(RANK * (0.25 - 0.01) / WIDTH, rel=0.1)
+    assert not found.residual.shows
+
+
+def test_seeds_are_averaged_and_their_range_kept():
+    before, one = planted(2, shift=0.3, noise=0.1)
+    _, two = planted(2, shift=0.5, noise=0.1)
+    both = Drawn([*one.new, *two.new], [*one.old, *two.old])
+    found = interference_parts(before, both, RELATIONS, ANSWERS).common
+    each = [interference_parts(before, x, RELATIONS, ANSWERS).common for x in (one, two)]
+    values = [x.value for x in each]
+    assert found.value == pytest.approx(np.mean(values))
+    assert (found.seeds_low, found.seeds_high) == pytest.approx((min(values), max(values)))
+
+
+def test_blind_to_one_rotation_and_scaling():
+    generator = np.random.default_rng(3)
+    before, after, control = generator.normal(size=(3, FACTS, WIDTH))
+    new, others = subspaces(generator)
+    turn = 3 * np.linalg.qr(generator.normal(size=(WIDTH, WIDTH)))[0]
+    found, turned = (
+        interference_parts(
+            before @ t,
+            drawn([after @ t], [control @ t], [new @ t], others @ t, rank=RANK),
+            RELATIONS,
+            ANSWERS,
+        )
+        for t in (np.eye(WIDTH), turn)
+    )
+    assert turned.common.value == pytest.approx(found.common.value)
+    assert turned.residual.low == pytest.approx(found.residual.low)
+
+
+def test_an_arm_that_is_where_the_control_is_has_none():
+    before, _ = planted(0, 0, 0)
+    new, others = subspaces(np.random.default_rng(0))
+    arm = drawn([before], [before], [new], others, rank=RANK)
+    found = interference_parts(before, arm, RELATIONS, ANSWERS)
+    assert (found.common.value, found.residual.value) == (0, 0)
+    assert not found.whole.shows
+
+
+@pytest.mark.usefixtures("types_unchecked")
+def test_other_seeds_or_facts_are_refused():
+    before, arm = planted(0, 0.1, 0.1)
+    new, others = subspaces(np.random.default_rng(0))
+    with pytest.raises(InputError, match="same seeds thrice, got 1 of the arm, 0"):
+        drawn([before], [], [new], others, rank=RANK)
+    with pytest.raises(InputError, match="same facts and dimensions"):
+        drawn([before], [before[1:]], [new], others, rank=RANK)
+    twice = Drawn(arm.new * 2, arm.old * 2)
+    with pytest.raises(InputError, match=r"same seeds of both arms.* got 1 and 2"):
+        interference_parts(before, arm, RELATIONS, ANSWERS, less=twice)
+    with pytest.raises(InputError, match="same facts, got 399 and 400"):
+        interference_parts(before[1:], arm, RELATIONS[1:], ANSWERS[1:])
