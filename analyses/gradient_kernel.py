@@ -133,7 +133,7 @@ def main(study: Path, out: Path) -> None:
     """Draw from a study's results folder into `out`."""
     file = study / "gradient_kernel.parquet"
     if not file.is_file():
-        raise InputError(f"{file} isn't there: the study has no gradient kernel")
+        raise InputError(f"{file} is not there: `interfere measure {study.name}` makes it")
     numbers = tabulate(pd.read_parquet(file))
     style.save(draw(numbers), numbers, out / Path(__file__).stem)
 

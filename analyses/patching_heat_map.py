@@ -132,7 +132,7 @@ def main(study: Path, out: Path) -> None:
     """Draw from a study's results folder into `out`."""
     table = study / "patching.csv"
     if not table.exists():
-        raise InputError(f"{table} is not there: the study patched no activations")
+        raise InputError(f"{table} is not there: `interfere measure {study.name}` makes it")
     numbers = tabulate(pd.read_csv(table))
     style.save(draw(numbers), numbers, out / Path(__file__).stem)
 

@@ -1,11 +1,13 @@
 """Where putting back what was before brings back old answers, in a study's arms."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from interfere import cache
-from interfere.interventions.activation_patching import activation_patching
+from interfere.interventions.activation_patching import HOOKS, activation_patching
 from interfere.interventions.counterfactual_shift import counterfactual_shift
 from interfere.interventions.outcomes import outcomes_table
 from interfere.interventions.patching_table import patching_table
@@ -24,6 +26,9 @@ PATCHING, SHIFT = "patching.csv", "shift.csv"
 MOST = 150
 """Facts that are asked: every block, component and position costs them a forward pass."""
 
+BLOCKS = 10
+"""Blocks that are tried, the first and the last among them, as far apart as can be."""
+
 SHIFTED_AT = ("subject_last", "prompt_last")
 
 
@@ -31,7 +36,7 @@ def patching(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     """Write patching.csv (`interventions.patching_table`), unless it is as new as the results.
 
     Plain SFT and self-distillation on the same keys, from the format checkpoint into what
-    they trained; up to MOST held-out facts that were right before.
+    they trained, at up to BLOCKS blocks; up to MOST held-out facts that were right before.
 
     Args:
         prepared: the study's common start.
@@ -42,11 +47,12 @@ def patching(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     if is_fresh(folder / PATCHING) or not weights_are_kept(prepared.study, "patching", say):
         return
     facts = right_before(prepared, MOST)
+    hooks = some_blocks(prepared.start.layers, HOOKS)
     found = {}
     for arm in looked_into(prepared.study):
         say(f"patching old activations into {arm!r}")
         found[arm] = [
-            activation_patching(prepared.start, tuned, facts)
+            activation_patching(prepared.start, tuned, facts, hooks=hooks)
             for tuned in kept_models(prepared, runs, arm)
         ]
     if found:
@@ -56,18 +62,21 @@ def patching(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
 def shifts(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     """Write shift.csv, unless it is as new as the results.
 
-    Columns: arm, and those of `outcomes_table` for `counterfactual_shift` at each block and
-    each of SHIFTED_AT. Arms, facts and arguments as in `patching`.
+    Columns: arm, and those of `outcomes_table` for `counterfactual_shift` at each of
+    SHIFTED_AT. Arms, blocks, facts and arguments as in `patching`.
     """
     if is_fresh(folder / SHIFT) or not weights_are_kept(prepared.study, "shifts", say):
         return
     facts = right_before(prepared, MOST)
+    hooks = some_blocks(prepared.start.layers, ["blocks.*.hook_out"])
     tables = []
     for arm in looked_into(prepared.study):
         say(f"taking the common shift, and the rest, out of {arm!r}")
         for position in SHIFTED_AT:
             found = [
-                counterfactual_shift(prepared.start, tuned, facts, position=position)
+                counterfactual_shift(
+                    prepared.start, tuned, facts, hooks=hooks, position=position
+                )
                 for tuned in kept_models(prepared, runs, arm)
             ]
             table = outcomes_table(found)
@@ -75,6 +84,17 @@ def shifts(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
             tables.append(table)
     if tables:
         _write(pd.concat(tables, ignore_index=True), folder / SHIFT)
+
+
+def some_blocks(layers: int, patterns: Sequence[str]) -> list[str]:
+    """Hooks of up to BLOCKS blocks of so many, evenly spread.
+
+    Args:
+        layers: blocks that the model has.
+        patterns: names of hooks with `*` for the block.
+    """
+    some = np.linspace(0, layers - 1, min(BLOCKS, layers)).round().astype(int)
+    return [pattern.replace("*", str(block)) for pattern in patterns for block in some]
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

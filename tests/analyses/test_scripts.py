@@ -171,7 +171,7 @@ def test_patching_that_shows_nothing_is_left_out(tmp_path):
         script("patching_heat_map").tabulate(patching().drop(columns="recovered_low"))
     with pytest.raises(InputError, match="holds no share brought back"):
         script("patching_heat_map").tabulate(patching(recovered=np.nan))
-    with pytest.raises(InputError, match=r"patching.csv is not there"):
+    with pytest.raises(InputError, match=r"patching.csv is not there: `interfere measure"):
         script("patching_heat_map").main(tmp_path, tmp_path)
 
 
@@ -214,7 +214,9 @@ def test_gradient_kernel_draws_a_map_an_optimizer():
 
 
 def test_gradient_kernel_says_what_is_missing(tmp_path):
-    with pytest.raises(InputError, match=r"gradient_kernel.parquet isn't there"):
+    with pytest.raises(
+        InputError, match=r"kernel.parquet is not there: `interfere measure"
+    ):
         script("gradient_kernel").main(tmp_path, tmp_path)
 
 

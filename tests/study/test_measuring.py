@@ -18,7 +18,7 @@ from interfere.study.kept_models import weights_are_kept
 from interfere.study.measuring import measure
 from interfere.study.mechanisms import CONTRASTS, FILES, MECHANISMS, mechanisms
 from interfere.study.moved_weights import FILE as WEIGHTS
-from interfere.study.patched_arms import PATCHING, SHIFT
+from interfere.study.patched_arms import PATCHING, SHIFT, some_blocks
 from interfere.study.preparation import prepare
 from interfere.study.results_folder import recordings
 from interfere.study.runner import plan, reproduce
@@ -272,3 +272,11 @@ def test_net_loss_is_the_headlines(folder):
 
 def test_it_is_a_command():
     assert "measure" in {command.callback.__name__ for command in app.registered_commands}
+
+
+@pytest.mark.parametrize(("layers", "blocks"), [(4, [0, 1, 2, 3]), (30, [0, 3, 6, 10, 13])])
+def test_deep_models_are_patched_at_some_blocks(layers, blocks):
+    names = some_blocks(layers, ["blocks.*.hook_out"])
+    assert names[: len(blocks)] == [f"blocks.{block}.hook_out" for block in blocks]
+    assert names[-1] == f"blocks.{layers - 1}.hook_out"
+    assert len(names) == min(layers, 10)
