@@ -9,16 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interfere.errors import InputError
-from interfere.measures.calibration import calibration
+from interfere.measures.calibration import Calibration, calibration
 from interfere.plotting import style
 from interfere.plotting.panels import panels
 
 BINS = 8
 """At most, of as many answers each."""
 
+ERRORS = ("ece_debiased", "ece_low", "ece_high")
+
 
 def tabulate(facts: pd.DataFrame) -> pd.DataFrame:
-    """A row an arm, time and bin; seeds pooled, intervals over answers."""
+    """A row an arm, time and bin, intervals over answers.
+
+    Bins pool seeds. The calibration error and its ends are means of the seeds' own: pooled,
+    its bias would be taken for that of as many more facts.
+    """
     if "confidence" not in facts or facts["confidence"].isna().all():
         raise InputError("the study holds no confidence of its answers; run it again")
     held = facts[(facts["set"] == "held_out") & facts["confidence"].notna()]
@@ -27,23 +33,23 @@ def tabulate(facts: pd.DataFrame) -> pd.DataFrame:
         ends = {"before": rows["step"].min(), "after": rows["step"].max()}
         for when, step in ends.items():
             own = rows[rows["step"] == step]
-            found = calibration(
-                own["confidence"].to_numpy(float),
-                own["right"].to_numpy(bool),
-                own["answer"],
-                bins=BINS,
-                resamples=2000,
-            )
-            tables.append(
-                found.bins.assign(
-                    arm=arm,
-                    when=when,
-                    ece_debiased=found.ece_debiased,
-                    ece_low=found.ece_low,
-                    ece_high=found.ece_high,
-                )
-            )
+            seeds = [_calibration(seed) for _, seed in own.groupby("seed")]
+            errors = {
+                name: np.mean([getattr(seed, name) for seed in seeds]) for name in ERRORS
+            }
+            bins = _calibration(own).bins
+            tables.append(bins.assign(arm=arm, when=when, **errors))
     return pd.concat(tables, ignore_index=True)
+
+
+def _calibration(facts: pd.DataFrame) -> Calibration:
+    return calibration(
+        facts["confidence"].to_numpy(float),
+        facts["right"].to_numpy(bool),
+        facts["answer"],
+        bins=BINS,
+        resamples=2000,
+    )
 
 
 def draw(numbers: pd.DataFrame) -> Figure:

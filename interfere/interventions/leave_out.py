@@ -100,7 +100,8 @@ class BlameEffect:
     """without_random - without_blamed; above 0: the blamed did more harm than others."""
     p_value: float
     """One-sided: share of the draws that prevented at least as much as the blamed did (they
-    counted in). The interval takes the draws as given; this is what chance in them does."""
+    counted in). The intervals take blamed and random sets as given: they say whether these
+    runs differ, and this whether other random sets would."""
     draws: int
 
 
@@ -110,7 +111,10 @@ def blame_effect(
     """How much less was forgotten without the blamed facts than without random ones.
 
     Both sides are read on the same held-out facts with the same before-score, which
-    cancels. Intervals average over seeds and resample answers.
+    cancels. Intervals average over seeds and resample answers. Where the blamed are the same
+    under every seed, draw i must be too; where blame is found anew, it must be drawn anew:
+    otherwise seeds average away the luck of one side's sets and not the other's, and p is
+    too small.
 
     Args:
         outcomes: a row a run and held-out fact. left_out: none, blamed or random; draw:

@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int
 from interfere.errors import InputError
 from interfere.measures.common_shift import common_shift
 from interfere.measures.jackknife import GROUPS, jackknife
-from interfere.measures.rows import Array, Labels, as_codes
+from interfere.measures.rows import Array, Labels, as_codes, as_rows
 from interfere.measures.statistics import Interval, smallest_difference
 
 PARTS = ("common", "residual", "whole")
@@ -17,7 +17,7 @@ PARTS = ("common", "residual", "whole")
 
 @dataclass(frozen=True)
 class Movement:
-    """Mean squared displacement in units of the mean squared length before."""
+    """Mean squared displacement Δ in units of the mean squared length before."""
 
     common: Interval
     """ΣΔ·c / Σ‖x‖², c the mean displacement of the relation's other facts."""
@@ -34,14 +34,20 @@ def movement(
     answers: Labels,
     *,
     less: Sequence[Float64[np.ndarray, "facts d"]] = (),
+    control: Sequence[Float64[np.ndarray, "facts d"]] = (),
     groups: int = GROUPS,
 ) -> Movement:
     """Parts of the movement, averaged over seeds; with `less`, the difference of two arms.
 
+    Δ = after - before; with `control`, Δ = after - control: the movement beyond the
+    control's, as in `measures.interference`.
+
     `measures.displacement_split` gives the common part as a share; these are amounts, so
     that two arms can be held against each other. An estimate of the common part may fall
-    below 0, see there. Intervals leave groups of answers out (`jackknife`), the shift with
-    them. Blind to one rotation or scaling of all sides.
+    below 0, see there. A relation's only fact shares nothing with others: its movement is
+    residual. Intervals leave groups of answers out (`jackknife`), the shift with them. In
+    simulations (1,000 each of 20, 40 and 100 answers of like size that share half of the
+    residual) they cover at .94 to .96. Blind to one rotation or scaling of all sides.
 
     Args:
         before: one row a fact.
@@ -49,26 +55,36 @@ def movement(
         relations: one label a fact; the shift is common within it.
         answers: one label a fact.
         less: the other arm's, whose parts are subtracted.
+        control: the same facts at the Known-only control's end, under each seed.
         groups: of answers.
 
     Raises:
-        InputError: no seed, arms of unlike seeds, or sides of other facts or dimensions.
+        InputError: no seed, arms of unlike seeds, sides of other facts or dimensions, or a
+            value that isn't finite.
     """
-    for side in (*after, *less):
+    for side in (*after, *less, *control):
         if side.shape != before.shape:
             raise InputError(
                 f"movement needs the same facts and dimensions, got {before.shape} and "
                 f"{side.shape}"
             )
-    if not after or (less and len(less) != len(after)):
-        raise InputError(
-            "movement needs the same seeds of both arms, one at least, got "
-            f"{len(after)} and {len(less)}"
-        )
+    for seeds in (less, control):
+        if not after or (seeds and len(seeds) != len(after)):
+            raise InputError(
+                "movement needs the same seeds of both arms, one at least, got "
+                f"{len(after)} and {len(seeds)}"
+            )
+    for name, sides in {"before": [before], "after": after, "control": control}.items():
+        for side in sides:
+            as_rows(side, name)
+    for side in less:
+        as_rows(side, "less")
+    origins = control or [before] * len(after)
     relation = as_codes(relations, len(before), "relations")
 
     def of(sides: Sequence[Array]) -> Statistic:
-        return lambda kept: _parts(before, sides, relation, kept)
+        moved = [side - origin for side, origin in zip(sides, origins, strict=True)]
+        return lambda kept: _parts(before, moved, relation, kept)
 
     return Movement(*part_intervals(of(after), answers, of(less) if less else None, groups))
 
@@ -111,19 +127,19 @@ def split_sums(
     displacement: Float64[np.ndarray, "facts d"], relations: Int[np.ndarray, " facts"]
 ) -> Float64[np.ndarray, " parts"]:
     """ΣΔ·c, ΣΔ·(Δ - c) and ΣΔ², in the order of PARTS; c as in `common_shift`."""
-    shift = common_shift(displacement, as_codes(relations, len(displacement)))
+    codes = as_codes(relations, len(displacement))
+    alone = (np.bincount(codes) == 1)[codes]
+    shift = np.where(alone[:, None], 0, common_shift(displacement, codes))
     whole = np.square(displacement).sum()
-    # A relation's only fact shares nothing with others.
-    common = np.nansum(displacement * shift)
+    common = (displacement * shift).sum()
     return np.array([common, whole - common, whole])
 
 
 def _parts(
     before: Float64[np.ndarray, "facts d"],
-    after: Sequence[Float64[np.ndarray, "facts d"]],
+    moved: Sequence[Float64[np.ndarray, "facts d"]],
     relation: Int[np.ndarray, " facts"],
     kept: Int[np.ndarray, " kept"],
 ) -> Float64[np.ndarray, "seeds parts"]:
-    x = before[kept]
-    sums = [split_sums(side[kept] - x, relation[kept]) for side in after]
-    return np.stack(sums) / np.square(x).sum()
+    sums = [split_sums(delta[kept], relation[kept]) for delta in moved]
+    return np.stack(sums) / np.square(before[kept]).sum()

@@ -7,7 +7,8 @@ import pandas as pd
 from rich.table import Table
 
 from interfere.report.tables import plain_table
-from interfere.study.mechanisms import CONTRASTS, MECHANISMS
+from interfere.study.fresh import is_fresh
+from interfere.study.mechanisms import CONTRASTS, FILES, MECHANISMS
 
 SHOWN = {
     "how far old facts moved": {
@@ -16,6 +17,8 @@ SHOWN = {
         "drift_beyond_control": "… beyond the control",
         "common": "common part",
         "residual": "residual part",
+        "beyond_common": "common beyond the control",
+        "beyond_residual": "residual beyond the control",
     },
     "what probes read of old facts": {
         "probe_before": "before",
@@ -42,7 +45,13 @@ SHOWN = {
 
 
 def mechanism_tables(folder: Path) -> list[Table]:
-    """What arms did and what they differ in; 95 % intervals in brackets."""
+    """What arms did and what they differ in; 95 % intervals in brackets.
+
+    After a difference, the smallest that could have shown. Nothing where the tables are not
+    there, or older than the results.
+    """
+    if not all(is_fresh(folder / name) for name in FILES):
+        return []
     arms, pairs = (
         pd.read_csv(folder / name).fillna({"position": ""})
         for name in (MECHANISMS, CONTRASTS)
@@ -51,7 +60,11 @@ def mechanism_tables(folder: Path) -> list[Table]:
     for title, measures in SHOWN.items():
         for table, by, what in (
             (arms, ["arm"], title),
-            (pairs, ["more", "less"], f"{title}, first arm less second"),
+            (
+                pairs,
+                ["more", "less"],
+                f"{title}, first arm less second (± could have shown)",
+            ),
         ):
             if table["measure"].isin(measures).any():
                 wide_table = wide(table, [*by, "position"], measures)
@@ -81,7 +94,8 @@ def _text(row: dict[Any, Any]) -> str:
     value = _digits(row["value"])
     if pd.isna(row["low"]):
         return value
-    return f"{value} [{_digits(row['low'])}, {_digits(row['high'])}]"
+    text = f"{value} [{_digits(row['low'])}, {_digits(row['high'])}]"
+    return f"{text} ± {_digits(row['smallest'])}" if "less" in row else text
 
 
 def _digits(value: float) -> str:

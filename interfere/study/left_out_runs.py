@@ -41,6 +41,8 @@ def left_out_jobs(
             raise InputError(f"the study has no seed {seed}; it has {sorted(full)}")
         job = full[seed]
         jobs["none", 0, seed] = job
+        # Nothing reads the weights of the others.
+        job = replace(job, study=job.study.model_copy(update={"keep_weights": False}))
         jobs["blamed", 0, seed] = replace(job, split=sets.blamed)
         for draw, split in enumerate(sets.random):
             jobs["random", draw, seed] = replace(job, split=split)

@@ -48,7 +48,8 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
       (`measures.subspace_overlap`; value and ends are the means of the seeds' own, one for
       natural subjects, which no seed changes);
     - drift: mean 1 - cosine; drift_beyond_control: less the Known-only control's;
-    - common, residual, whole: parts of the movement (`measures.movement`);
+    - common, residual, whole: parts of the movement (`measures.movement`); beyond_common,
+      beyond_residual, beyond_whole: of that beyond the control's;
     - probe_…: `measures.probe_transfer.ProbeTransfer`'s shares for the answer, all facts;
     - probe_erased_forgotten, probe_misread_forgotten: the same among the facts that the arm
       forgot, each seed's own;
@@ -59,7 +60,8 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     - plasticity at the end; net_loss_end, net_loss_end_beyond: as in headline.csv.
 
     mechanisms.csv has a column arm. mechanism_contrasts.csv has more and less, the arms of
-    `main_pairs`, whose difference it gives, and shows.
+    `main_pairs`, whose difference it gives, and shows: whether the interval excludes 0, each
+    by itself, not corrected for how many there are.
 
     Args:
         prepared: the study's common start.
@@ -142,6 +144,7 @@ class _Arms:
             )
         parts = movement(place.before, place.after, self._relations, self._answers)
         found |= {part: getattr(parts, part) for part in PARTS}
+        found |= self._beyond(arm, position)
         if place.readings is not None and self._folds is not None:
             before, after = end_change(self._facts, arm, "right", self._ids)
             answers = self._folds.labels(self._answers, "answers")
@@ -151,6 +154,23 @@ class _Arms:
             found |= place.of_forgotten(forgot, self._answers)
         rows = [row(name, interval, position) for name, interval in found.items()]
         return rows + self._overlap(arm, position)
+
+    def _beyond(
+        self, arm: str, position: str, less: str | None = None
+    ) -> dict[str, Interval]:
+        """Parts of the movement beyond the control's; none of the control itself."""
+        if self._control is None or self._control in (arm, less):
+            return {}
+        place = self._places[arm, position]
+        parts = movement(
+            place.before,
+            place.after,
+            self._relations,
+            self._answers,
+            less=[] if less is None else self._places[less, position].after,
+            control=self._places[self._control, position].after,
+        )
+        return {f"beyond_{part}": getattr(parts, part) for part in PARTS}
 
     def _overlap(self, arm: str, position: str) -> list[dict[str, object]]:
         """As the results have it, the mean over seeds of value and ends."""
@@ -228,6 +248,7 @@ class _Arms:
         found = {"drift": difference_interval(a.drift, b.drift, self._answers)}
         parts = movement(a.before, a.after, self._relations, self._answers, less=b.after)
         found |= {part: getattr(parts, part) for part in PARTS}
+        found |= self._beyond(more, position, less)
         if self._folds is not None:
             answers = self._folds.labels(self._answers, "answers")
             for name, gap in a.gaps.items():

@@ -106,6 +106,9 @@ def test_reliability_compares_the_first_and_the_last_step():
     assert list(ece.index) == ["before", "after"]
     assert ece["before"] < 0.05
     assert ece["after"] > 0.12
+    twice = script("reliability").tabulate(pd.concat([facts, facts.assign(seed=1)]))
+    errors = twice.groupby("when", sort=False)["ece_debiased"].first()
+    assert errors.tolist() == pytest.approx(ece.tolist())  # not those of twice the facts
     bins = found[found["when"] == "after"]
     assert bins["facts"].sum() == 400
     assert (bins["accuracy"] < bins["confidence"]).mean() > 0.8

@@ -82,6 +82,33 @@ def test_seeds_are_averaged_and_their_range_kept():
     assert (found.seeds_low, found.seeds_high) == pytest.approx((min(values), max(values)))
 
 
+def test_intervals_cover_at_their_rate():
+    """Half of what is each fact's own is shared by the facts of an answer."""
+    inside, draws, answers, pull = np.zeros(2), 300, 40, 0.3
+    codes = np.arange(FACTS) % answers
+    for seed in range(draws):
+        generator = np.random.default_rng(seed)
+        before = generator.normal(size=(FACTS, WIDTH))
+        before -= before.mean(0)
+        own = generator.normal(size=(answers, RANK))[codes]
+        moved = pull + pull * (own + generator.normal(size=(FACTS, RANK))) / np.sqrt(2)
+        arm = Drawn([moved], [np.zeros((FACTS, RANK))])
+        found = interference_parts(before, arm, np.zeros(FACTS), codes)
+        whole = 2 * pull**2 * RANK / WIDTH
+        inside += found.whole.low < whole < found.whole.high
+    assert np.all((inside / draws >= 0.92) & (inside / draws <= 0.98))
+
+
+def test_new_facts_of_few_directions_give_nan():
+    before, _ = planted(0, 0.1, 0.1)
+    new, others = subspaces(np.random.default_rng(0))
+    new[:, 1:] = 0
+    with pytest.warns(UserWarning, match="directions"):
+        arm = drawn([before + 1], [before], [new], others, rank=RANK)
+    found = interference_parts(before, arm, RELATIONS, ANSWERS)
+    assert np.isnan([found.common.value, found.residual.value, found.whole.low]).all()
+
+
 def test_blind_to_one_rotation_and_scaling():
     generator = np.random.default_rng(3)
     before, after, control = generator.normal(size=(3, FACTS, WIDTH))

@@ -13,7 +13,7 @@ from interfere.interventions.leave_out import blame_effect
 from interfere.measures.predict_forgetting import predict_forgetting
 from interfere.measures.predictors import signs
 from interfere.study.gradient_tables import FILES, gradient_tables
-from interfere.study.leave_out_table import leave_out_table
+from interfere.study.leave_out_table import leave_out_table, left_out_by
 from interfere.study.new_fact_blame import BLAMERS
 from interfere.study.prediction_table import prediction_table
 from interfere.study.predictors import forgetting_of, read_predictors
@@ -188,6 +188,35 @@ def test_random_sets_are_the_same_for_every_predictor(left_out, folder):
     assert same["none"]
     assert same["random"]
     assert not same["blamed"]
+
+
+def test_random_sets_are_drawn_anew_where_the_blamed_are(prepared, monkeypatch):
+    kept = {}
+
+    def keep(prepared, arm, left, say):
+        kept[arm] = list(left.values())
+        return pd.DataFrame()
+
+    monkeypatch.setattr("interfere.study.leave_out_table.run_left_out", keep)
+    monkeypatch.setattr("interfere.study.leave_out_table.DRAWS", 2)
+    study = two_seeds(prepared)
+    for arm in study.study.arms:
+        if arm.trains_new:
+            left_out_by(study, arm, "nearness")
+    natural, redrawn = kept["SFT"], kept["keys"]
+    assert ids(natural[0].blamed) == ids(natural[1].blamed)
+    assert list(map(ids, natural[0].random)) == list(map(ids, natural[1].random))
+    assert ids(redrawn[0].blamed) != ids(redrawn[1].blamed)
+    answers = [[answers_of(split) for split in sets.random] for sets in redrawn]
+    assert answers[0] != answers[1]
+
+
+def ids(split):
+    return split.unknown.ids
+
+
+def answers_of(split):
+    return [fact.answer for fact in split.unknown]
 
 
 def test_a_second_call_computes_nothing(

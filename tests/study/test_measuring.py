@@ -1,15 +1,19 @@
 """A small study measured in depth: tables, against the measures called directly; resume."""
 
+import os
+from io import StringIO
 from shutil import copyfile
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from small_study import small_study
 
 from interfere.cli import app
 from interfere.errors import InputError
 from interfere.measures.comparison import compare
+from interfere.measures.movement import PARTS
 from interfere.measures.probe_transfer import probe_transfer
 from interfere.report.mechanisms import mechanism_tables
 from interfere.study import measuring
@@ -207,9 +211,12 @@ def test_a_study_without_these_positions_says_so(study, folder, monkeypatch, tmp
 
 
 def test_contrasts_are_differences_of_the_arms(folder):
+    for arm in ("SFT", "self-distillation"):
+        beyond = [mechanism(folder, arm, f"beyond_{part}")["value"] for part in PARTS]
+        assert sum(beyond[:2]) == pytest.approx(beyond[2])
     table = pd.read_csv(folder / CONTRASTS)
     pair = (table["more"] == "SFT") & (table["less"] == "self-distillation")
-    parts = ("common", "residual", "interference_common", "interference_size")
+    parts = ("common", "beyond_residual", "interference_common", "interference_size")
     for name in ("drift", "probe_erased", *parts):
         row = table[pair & (table["measure"] == name)].set_index("position")
         more, less = (
@@ -238,6 +245,23 @@ def test_the_table_prints(folder):
     titles = [str(table.title) for table in mechanism_tables(folder)]
     assert len(titles) == 8  # four kinds of measures, of arms and of their differences
     assert all(title.startswith("small: ") for title in titles)
+    printed = StringIO()
+    for table in mechanism_tables(folder):
+        Console(file=printed, width=400).print(table)
+    lines = printed.getvalue().splitlines()
+    row = mechanism(folder, "SFT", "drift")
+    own = [line for line in lines if "│ SFT " in line and "subject_last" in line]
+    assert any(
+        f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" in x for x in own
+    )
+
+
+def test_tables_older_than_the_results_are_not_shown(folder, tmp_path):
+    for name in ("results.parquet", *FILES):
+        copyfile(folder / name, tmp_path / name)
+    assert mechanism_tables(tmp_path)
+    os.utime(tmp_path / FILES[0], ns=(0, 0))
+    assert mechanism_tables(tmp_path) == []
 
 
 def test_a_second_call_computes_nothing(folder, study, monkeypatch):
