@@ -39,7 +39,17 @@ def reproduce(
     _draw(chosen.name, deep)
 
 
-def measure(study: StudyName, changes: Changes = None) -> None:
+def measure(
+    study: StudyName,
+    changes: Changes = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="a step to leave out, such as leave-out, which trains dozens of runs; "
+            "may be given several times"
+        ),
+    ] = None,
+) -> None:
     """Measure a finished study in depth: where old facts went, what blame and gradients say."""
     quiet()
     from interfere.report.mechanisms import mechanism_tables
@@ -47,7 +57,7 @@ def measure(study: StudyName, changes: Changes = None) -> None:
     from interfere.study.study import load_study
 
     logging.getLogger("interfere.activations.store").setLevel(logging.WARNING)
-    folder = measure_study(load_study(study, changes), say)
+    folder = measure_study(load_study(study, changes), say, skip=skip or ())
     for table in mechanism_tables(folder):
         show(table)
     typer.echo(f"tables: {folder}")

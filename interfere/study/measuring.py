@@ -1,6 +1,6 @@
 """Everything that is measured of a finished study and takes long, step by step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from interfere.errors import InputError
@@ -35,13 +35,21 @@ MACHINE = ("workers", "device", "architecture")
 """Fields of a study that results do not depend on, or that runs are told apart by."""
 
 
-def measure(study: Study, say: Say = lambda _: None) -> Path:
+def measure(study: Study, say: Say = lambda _: None, *, skip: Collection[str] = ()) -> Path:
     """Take every step that is not done yet; gives the results' folder.
 
+    Args:
+        study: finished, and with the same settings.
+        say: is told in a line what goes on.
+        skip: names of STEPS that are not taken.
+
     Raises:
-        InputError: the study has no results, these are of another configuration, or runs
-            are missing.
+        InputError: a step of no such name, the study has no results, these are of another
+            configuration, or runs are missing.
     """
+    for name in skip:
+        if name not in STEPS:
+            raise InputError(f"no step is called {name!r}; there are {', '.join(STEPS)}")
     folder = read_results(study.name)
     _check_same(study, folder)
     prepared = prepare(study, say)
@@ -55,6 +63,8 @@ def measure(study: Study, say: Say = lambda _: None) -> Path:
         )
     runs = [(job, job.folder) for job in jobs]
     for name, step in STEPS.items():
+        if name in skip:
+            continue
         try:
             step(prepared, runs, folder, say)
         except InputError as reason:

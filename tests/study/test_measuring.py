@@ -127,6 +127,16 @@ def test_a_step_that_cannot_be_taken_does_not_end_the_others(study, folder, monk
     assert taken == ["second"]
 
 
+def test_a_step_may_be_skipped(study, folder, monkeypatch):
+    taken: list[str] = []
+    steps = {name: lambda *given, name=name: taken.append(name) for name in ("a", "b")}
+    monkeypatch.setattr(measuring, "STEPS", steps)
+    measure(study, skip=["a"])
+    assert taken == ["b"]
+    with pytest.raises(InputError, match="no step is called 'c'; there are a, b"):
+        measure(study, skip=["c"])
+
+
 def test_drift_is_the_comparisons(folder, changes):
     row = mechanism(folder, "SFT", "drift")
     tables = [change.drift() for change in changes["SFT"]]
