@@ -45,7 +45,8 @@ def cross_neighbours(
     nearer to new ones than to each other. Invariances as `metric` has them
     (`metrics.Metric`). The interval resamples old facts' answers with the neighbours of
     each fact as they are, so it leaves out part of what other facts would change (of sets of
-    90 and 70 facts that were one it covered 91 %); the permutation test leaves out nothing.
+    90 and 70 facts that were one it covered 91 %); the permutation test deals facts, not whole
+    answers, so it is too sure where answers lie in one set each.
 
     Args:
         old: one row a fact, all at one hook and position of one model.

@@ -97,7 +97,8 @@ def new_against_old(
     Columns: hook, layer (missing outside the blocks), position, measure, value, low, high
     (95 %), smallest (difference that could have shown), permuted, permuted_low,
     permuted_high (95 % of permutations), p_value. Labels permuted: old and new, but for
-    `answer_ratio` the new facts' answers. Many rows are many tests: correct p-values over
+    `answer_ratio` the new facts' answers; facts are dealt anew, so p-values are too small where
+    whole answers lie in one set each. Many rows are many tests: correct p-values over
     layers before reading them one by one. The overlap proper, which needs a control, is
     `overlap`; subjects' tokens are `token_overlap`.
 
