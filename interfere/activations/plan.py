@@ -47,9 +47,10 @@ class Plan:
         return [rows[begin : begin + size] for begin in range(0, len(rows), size)]
 
     def batches(self, chunk: range) -> Iterator[list[int]]:
-        """Rows of each batch, by number of tokens inside the chunk."""
+        """Rows of each batch, by number of tokens inside the chunk, the longest batch first."""
         rows = sorted(chunk, key=lambda row: self.upto[row])
-        for begin in range(0, len(rows), self.batch_facts):
+        # Shorter batches then fit into memory that longer ones let go; growing, none would.
+        for begin in reversed(range(0, len(rows), self.batch_facts)):
             yield rows[begin : begin + self.batch_facts]
 
     def beginning(self, chunk: range) -> list[int]:
