@@ -1,7 +1,7 @@
 """What came of asking a model again with something in it changed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float64
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.interventions.asking import Scores
+from interfere.measures.holm import holm
+from interfere.measures.permutation import sign_flip_test
 from interfere.measures.statistics import Interval, mean_interval, ratio_interval
 
 RESAMPLES = 2000
@@ -73,7 +75,9 @@ def outcomes_table(
       (and seeds): 0 where the change does nothing, 1 where it makes the target answer as
       the source does; may lie outside. NaN, with a warning, where the two models' answers
       are as probable as each other.
-    - gain: mean of patched - target, nats a fact.
+    - gain: mean of patched - target, nats a fact. gain_p: of a sign-flip test by answer
+      (`measures.permutation`), which is that of `recovered` too: both are 0 together;
+      p_holm: the same over all changes of the table.
     - back: of facts right in the source and wrong in the target, the share right now. These
       were chosen by being wrong once, so near misses flip back under any change: read it
       beside `recovered`, which has no such bias over facts chosen by the source alone.
@@ -107,12 +111,14 @@ def outcomes_table(
             "recovered", ratio_interval(moved, source - target, answers, **options)
         )
         row |= _columns("gain", mean_interval(moved, answers, **options))
+        row["gain_p"] = sign_flip_test(moved, answers, seed=seed).p_value
         for name, chosen in among.items():
             met = ~right if name == "broken" else right
             row |= _columns(name, _share(met & chosen, chosen, answers, options))
             row[f"{name}_of"] = int(chosen.sum())
         rows.append(row)
-    return pd.concat([seeds[0].cells, pd.DataFrame(rows)], axis=1)
+    table = pd.concat([seeds[0].cells, pd.DataFrame(rows)], axis=1)
+    return table.assign(p_holm=holm(table["gain_p"].to_numpy()))
 
 
 def _columns(name: str, interval: Interval) -> dict[str, float]:
@@ -141,7 +147,7 @@ def _share(
     found = ratio_interval(
         met[:, some].astype(float), chosen[:, some].astype(float), labels, **options
     )
-    return replace(found, null=0.0)
+    return found.against(0.0)
 
 
 def _check_same(seeds: Sequence[Outcomes]) -> None:

@@ -12,7 +12,12 @@ import pandas as pd
 from jaxtyping import Float64, Int
 
 from interfere.measures.rows import ROUNDING, Labels, as_codes
-from interfere.measures.statistics import Interval, percentiles, smallest_difference
+from interfere.measures.statistics import (
+    Interval,
+    p_value,
+    percentiles,
+    smallest_difference,
+)
 
 
 def common_codes(
@@ -67,9 +72,10 @@ def interval_of_draws(
     are too few clusters, the interval is NaN, with a warning.
     """
     finite = draws[np.isfinite(draws)]
-    low = high = float("nan")
+    low = high = p = float("nan")
     if np.isfinite(value) and len(finite) >= 0.99 * len(draws):
         low, high = percentiles(finite, clusters)
+        p = p_value(finite, clusters, null=null)
     if np.isnan(low):
         warnings.warn(
             f"{name}: interval is NaN: it needs more answers, none of them nearly all facts",
@@ -78,4 +84,4 @@ def interval_of_draws(
     error = float(finite.std(ddof=1)) if len(finite) > 1 else float("nan")
     if np.isnan(low) or error <= ROUNDING * np.abs(finite).max():
         error = float("nan")
-    return Interval(value, low, high, value, value, smallest_difference(error), null)
+    return Interval(value, low, high, value, value, smallest_difference(error), null, p)

@@ -1,6 +1,6 @@
 """Cross-set neighbours: are an old fact's nearest facts new ones?"""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -8,8 +8,9 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from interfere.errors import InputError
+from interfere.measures.cluster_pairs import common_codes
 from interfere.measures.metrics import Metric, place
-from interfere.measures.permuted import PERMUTATIONS, Permuted, against_permuted
+from interfere.measures.permuted import PERMUTATIONS, Permuted, against_permuted, dealt_anew
 from interfere.measures.rows import Labels
 from interfere.measures.statistics import Interval, mean_interval
 
@@ -34,6 +35,7 @@ def cross_neighbours(
     k: int = 10,
     metric: Metric = "cosine",
     answers: Labels | None = None,
+    new_answers: Labels | None = None,
     permutations: int = PERMUTATIONS,
     resamples: int = 2000,
     seed: int = 0,
@@ -45,8 +47,9 @@ def cross_neighbours(
     nearer to new ones than to each other. Invariances as `metric` has them
     (`metrics.Metric`). The interval resamples old facts' answers with the neighbours of
     each fact as they are, so it leaves out part of what other facts would change (of sets of
-    90 and 70 facts that were one it covered 91 %); the permutation test deals facts, not whole
-    answers, so it is too sure where answers lie in one set each.
+    90 and 70 facts that were one it covered 91 %). With the answers of both sets the
+    permutation test deals them as `permuted.dealt_anew` does; without, fact by fact, and it
+    is then too sure where answers lie in one set each.
 
     Args:
         old: one row a fact, all at one hook and position of one model.
@@ -54,13 +57,14 @@ def cross_neighbours(
         k: neighbours; below old + new.
         metric: what near means.
         answers: one label an old fact; None: facts are resampled one by one.
+        new_answers: one label a new fact, equal where the answer is.
         permutations: of the labels old and new over all facts.
         resamples: of the bootstrap.
         seed: of both.
         name: says in errors what they are about.
 
     Raises:
-        InputError: k out of range, or as in `metrics.place`.
+        InputError: k out of range, new_answers without answers, or as in `metrics.place`.
 
     Source: k-nearest-neighbour two-sample statistic, Schilling (1986), doi
     10.1080/01621459.1986.10478337, read from the old facts' side.
@@ -73,16 +77,24 @@ def cross_neighbours(
     nearest = index.kneighbors(return_distance=False)  # without rows: each drops itself
     is_new = np.arange(count) >= len(x)
     shares = is_new[nearest[: len(x)]].mean(1)
+    if answers is not None and new_answers is not None:
+        codes = np.concatenate(common_codes(answers, new_answers, (len(x), len(y))))
+    elif new_answers is not None:
+        raise InputError(
+            f"{name}: give the answers of both sets, or of the old facts alone"
+        )
+    else:
+        codes = np.arange(count)
     generator = np.random.default_rng(seed)
     permuted = np.empty(permutations)
     for draw in range(permutations):
-        labels = generator.permutation(is_new)
+        labels = dealt_anew(is_new, codes, generator)
         permuted[draw] = labels[nearest[~labels]].mean()
     clusters = np.arange(len(x)) if answers is None else answers
     found = mean_interval(shares[None], clusters, resamples=resamples, seed=seed)
     return CrossNeighbours(
         per_fact=shares,
-        share=replace(found, null=len(y) / (count - 1)),
+        share=found.against(len(y) / (count - 1)),
         permuted=against_permuted(found.value, permuted),
         k=k,
     )

@@ -18,7 +18,7 @@ from interfere.measures.cluster_pairs import (
     interval_of_draws,
 )
 from interfere.measures.metrics import place
-from interfere.measures.permuted import Permuted, against_permuted
+from interfere.measures.permuted import Permuted, against_permuted, dealt_anew
 from interfere.measures.rows import Labels
 from interfere.measures.statistics import Interval
 
@@ -34,7 +34,8 @@ class DomainClassifier:
     """Chance that a new fact scores above an old one of the same fold; .5: they can't be
     told apart, 1: always."""
     shuffled: Permuted
-    """The same with labels shuffled before training: what the classifier makes of noise."""
+    """The same with labels shuffled before training, by `permuted.dealt_anew`: what the
+    classifier makes of noise."""
     selectivity: float
     """auc less the mean of shuffled labels."""
     scores: Float64[np.ndarray, " facts"]
@@ -93,7 +94,8 @@ def domain_classifier(
     rows = np.concatenate([x, y])
     is_new = np.arange(len(rows)) >= len(x)
     generator = np.random.default_rng(seed)
-    labels = np.stack([is_new, *(generator.permutation(is_new) for _ in range(shuffles))])
+    deals = (dealt_anew(is_new, answers, generator) for _ in range(shuffles))
+    labels = np.stack([is_new, *deals])
     fold = np.empty(len(rows), dtype=np.int64)
     dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

@@ -28,6 +28,8 @@ class Jackknife:
     high: Float64[np.ndarray, "*shape"]
     error: Float64[np.ndarray, "*shape"]
     """Standard error."""
+    p_value: Float64[np.ndarray, "*shape"]
+    """Two-sided, of 0: 1 - the level at which the interval just reaches it."""
     groups: int
 
 
@@ -76,7 +78,7 @@ def jackknife(
     if count < 2 or np.isnan(value).all():
         if count < 2:
             warnings.warn("interval is NaN: all facts have one answer", stacklevel=2)
-        return Jackknife(value, nan, nan, nan, count)
+        return Jackknife(value, nan, nan, nan, nan, count)
     without = np.stack(
         [np.asarray(statistic(np.flatnonzero(dealt != group))) for group in range(count)]
     )
@@ -87,8 +89,11 @@ def jackknife(
     error = np.sqrt((np.square(pseudo - centre) / (h - 1)).mean(0))
     freedom = facts**2 / np.square(sizes).sum() - 1
     width = stats.t.ppf(0.5 + level / 2, freedom) * error
-    low, high, error = (np.asarray(x) for x in (value - width, value + width, error))
-    return Jackknife(value, low, high, error, count)
+    student = np.abs(value) / np.where(error > 0, error, np.nan)
+    p_value = 2 * stats.t.sf(student, freedom)
+    ends = value - width, value + width, error, p_value
+    low, high, error, p_value = (np.asarray(x) for x in ends)
+    return Jackknife(value, low, high, error, p_value, count)
 
 
 def _deal(codes: Int[np.ndarray, " facts"], groups: int, seed: int) -> np.ndarray:

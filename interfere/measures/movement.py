@@ -118,6 +118,7 @@ def part_intervals(
             seeds_low=float(seeds[:, place].min()),
             seeds_high=float(seeds[:, place].max()),
             smallest=smallest_difference(float(found.error[place])),
+            p_value=float(found.p_value[place]),
         )
         for place in range(len(PARTS))
     ]

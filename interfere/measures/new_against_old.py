@@ -13,6 +13,7 @@ from interfere.errors import InputError
 from interfere.measures.answer_distance import answer_distance
 from interfere.measures.cross_neighbours import cross_neighbours
 from interfere.measures.domain_classifier import domain_classifier
+from interfere.measures.holm import holm
 from interfere.measures.metrics import Metric
 from interfere.measures.one_model import check_one_model, check_places
 from interfere.measures.permuted import Permuted
@@ -45,6 +46,7 @@ def _new_neighbours(at: _Place) -> Found:
         k=at.k,
         metric=at.metric,
         answers=at.answers[0],
+        new_answers=at.answers[1],
         seed=at.seed,
         name=at.name,
     )
@@ -96,10 +98,11 @@ def new_against_old(
 
     Columns: hook, layer (missing outside the blocks), position, measure, value, low, high
     (95 %), smallest (difference that could have shown), permuted, permuted_low,
-    permuted_high (95 % of permutations), p_value. Labels permuted: old and new, but for
-    `answer_ratio` the new facts' answers; facts are dealt anew, so p-values are too small where
-    whole answers lie in one set each. Many rows are many tests: correct p-values over
-    layers before reading them one by one. The overlap proper, which needs a control, is
+    permuted_high (95 % of permutations), p_value, p_holm (over the hooks and positions of a
+    measure; no smaller than their number times 2 / (1 + permutations)). Labels permuted: old
+    and new, by answer (`permuted.dealt_anew`), but for `mean_angle` fact by fact, so that
+    its p-values are too small where whole answers lie in one set each; for `answer_ratio`
+    the new facts' answers. The overlap proper, which needs a control, is
     `overlap`; subjects' tokens are `token_overlap`.
 
     Args:
@@ -149,4 +152,6 @@ def new_against_old(
                     "p_value": permuted.p_value,
                 }
             )
-    return pd.DataFrame(rows).astype({"layer": "Int64"})
+    table = pd.DataFrame(rows).astype({"layer": "Int64"})
+    by_measure = table.groupby("measure", sort=False)["p_value"]
+    return table.assign(p_holm=by_measure.transform(lambda p: holm(p.to_numpy())))

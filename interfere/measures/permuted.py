@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64, Int
 
 from interfere.errors import InputError
 
@@ -21,8 +21,35 @@ class Permuted:
     """2.5 % give more."""
     p_value: float
     """Two-sided: twice the share at least as far out on the nearer side, the true labels
-    counted in; at least 2 / (1 + permutations), at most 1. Uniform where facts (not whole
-    answers) were dealt to the two sets by chance."""
+    counted in; at least 2 / (1 + permutations), at most 1. Uniform where labels were dealt
+    by chance as the permutations deal them."""
+
+
+def dealt_anew(
+    is_new: Bool[np.ndarray, " facts"],
+    answers: Int[np.ndarray, " facts"],
+    generator: np.random.Generator,
+) -> Bool[np.ndarray, " facts"]:
+    """Which facts are new, dealt again as they would be if new facts were like old ones.
+
+    Within an answer that both sets have, facts change places. An answer that lies in one
+    set goes as a whole, to as many answers of each set as there were: its facts are alike,
+    and dealt one by one they would give a null that is too narrow.
+
+    Args:
+        is_new: a flag a fact of old ∪ new.
+        answers: codes from 0, without a gap.
+        generator: of the dealing.
+    """
+    blocks = np.argsort(answers, kind="stable")
+    shuffled = np.lexsort((generator.random(len(answers)), answers))
+    found = np.empty_like(is_new)
+    found[shuffled] = is_new[blocks]
+    share = np.bincount(answers, is_new) / np.bincount(answers)
+    whole = (share == 0) | (share == 1)
+    side = share == 1
+    side[whole] = generator.permutation(side[whole])
+    return np.where(whole[answers], side[answers], found)
 
 
 def against_permuted(

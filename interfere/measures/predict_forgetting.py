@@ -118,13 +118,14 @@ def predict_forgetting(
     found += shares(data, options)
     numbers = pd.DataFrame(
         [
-            {"predictor": one.predictor, "statistic": one.statistic}
-            | asdict(one.interval)
-            # The before-score is no candidate.
-            | {"p": one.p_value if one.predictor in predictors else float("nan")}
+            {"predictor": one.predictor, "statistic": one.statistic} | asdict(one.interval)
             for one in found
         ]
-    )
+    ).rename(columns={"p_value": "p"})
+    # The before-score is no candidate, and shares test nothing.
+    tested = numbers["predictor"].isin(list(predictors))
+    tested &= ~numbers["statistic"].str.startswith(("share", "dropped"))
+    numbers["p"] = numbers["p"].where(tested)
     _warn(numbers)
     by = numbers.groupby("statistic", sort=False)["p"]
     return Prediction(

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain, combinations
 from typing import Literal
@@ -102,7 +102,7 @@ def predictor_shares(
             # answers, which the caller's other intervals say.
             warnings.simplefilter("ignore", UserWarning)
             found = ratio_interval(part, alone, codes, resamples=resamples, seed=seed)
-        return replace(found, null=0.0)
+        return found.against(0.0)
 
     values = _exact(losses, count) if count <= MOST else _sampled(losses, count, seed)
     whole = frozenset(range(count))

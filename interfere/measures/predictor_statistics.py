@@ -1,7 +1,7 @@
 """Each predictor's numbers: coefficients, rank correlation, AUC, shares of a common model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
@@ -42,7 +42,6 @@ class Found(NamedTuple):
     predictor: str
     statistic: str
     interval: Interval
-    p_value: float
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def shares(data: ForgettingTable, options: Options) -> list[Found]:
         for way, intervals in (("share", parts.shapley), ("dropped", parts.dropped)):
             pairs = zip(data.predictors, intervals, strict=True)
             named += [(key, f"{way}_{name}", interval) for key, interval in pairs]
-        found += [Found(*row, float("nan")) for row in named]
+        found += [Found(*row) for row in named]
     return found
 
 
@@ -171,7 +170,7 @@ def _found(
     )
     return [
         # Fitted models lean below 0 under the null: their intervals say how much, no p.
-        Found(*kind, one.interval, float("nan") if kind[1] == "added" else one.p_value)
+        Found(*kind, replace(one, p_value=float("nan")) if kind[1] == "added" else one)
         for kind, one in zip(kinds, tested, strict=True)
     ]
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
@@ -103,7 +103,7 @@ def probe(
         below = folds.kept(baseline, f"{name}, baseline")
         plain = _right(below, folds.codes, folds, kind, f"{name}, baseline")
     return Probe(
-        accuracy=replace(summary(right), null=folds.chance),
+        accuracy=summary(right).against(folds.chance),
         chance=folds.chance,
         selectivity=summary(right - control),
         recurring=again,

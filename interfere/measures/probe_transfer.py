@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import product
 from typing import Literal
 
@@ -87,7 +87,7 @@ class Readings:
                 nan = float("nan")
                 return Interval(nan, nan, nan, nan, nan, nan, null=null)
             found = mean_interval(values[:, chosen], labels, resamples=resamples, seed=seed)
-            return replace(found, null=null)
+            return found.against(null)
 
         return ProbeTransfer(
             before=interval(self.before, chance),

@@ -1,6 +1,6 @@
 """What training on one relation does elsewhere: other relations, and neutral prose."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -117,7 +117,7 @@ def perplexity_change(
     found = ratio_interval(
         rise, before.tokens[None].astype(float), labels, resamples=resamples, seed=seed
     )
-    nats = replace(found, null=0.0)
+    nats = found.against(0.0)
     ends = ("value", "low", "high", "seeds_low", "seeds_high")
     grown = {name: float(np.exp(getattr(nats, name))) for name in ends}
     # The step from 1 that could have shown, upward.

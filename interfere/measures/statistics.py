@@ -7,7 +7,7 @@ stands beside the interval.
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Real
@@ -40,11 +40,19 @@ class Interval:
     where no fact differs from another, which says nothing of it."""
     null: float = 0.0
     """What no effect would be: 0 for a difference, 1 for a ratio."""
+    p_value: float = float("nan")
+    """Two-sided: 1 - the level at which the interval just reaches `null`; NaN where no
+    test goes with the interval."""
 
     @property
     def shows(self) -> bool:
         """Whether the interval excludes `null`; False where it is NaN."""
         return bool(self.low > self.null or self.high < self.null)
+
+    def against(self, null: float) -> "Interval":
+        """The same beside another null, without a p-value: that was of the old one."""
+        same = null == self.null
+        return self if same else replace(self, null=null, p_value=float("nan"))
 
 
 def smallest_difference(
@@ -174,14 +182,40 @@ def percentiles(
     for m clusters of equal size ("expanded percentile", Hesterberg 2015, arXiv 1411.5279,
     §4.3); unequal ones count as m = (Σn)² / Σn².
     """
-    sizes = np.bincount(as_codes(clusters, len(np.asarray(clusters))))
-    effective = float(sizes.sum() ** 2 / np.square(sizes).sum())
-    if effective < 1.5 or not np.isfinite(draws).all():
+    effective = _effective(clusters)
+    if _undefined(draws, effective):
         return float("nan"), float("nan")
     student = stats.t.ppf(0.5 + level / 2, effective - 1)
     tail = stats.norm.cdf(-student * np.sqrt(effective / (effective - 1)))
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def p_value(
+    draws: Float64[np.ndarray, " resamples"], clusters: Labels, *, null: float = 0.0
+) -> float:
+    """Two-sided: 1 - the level at which `percentiles` has its end at `null`.
+
+    No smaller than 2 / (resamples + 1) before the widening for few clusters; NaN where the
+    interval is NaN.
+    """
+    effective = _effective(clusters)
+    if _undefined(draws, effective):
+        return float("nan")
+    beyond = min(int((draws <= null).sum()), int((draws >= null).sum()))
+    share = min(0.5, (beyond + 1) / (len(draws) + 1))
+    student = -stats.norm.ppf(share) * np.sqrt((effective - 1) / effective)
+    return float(2 * stats.t.sf(student, effective - 1))
+
+
+def _undefined(draws: Float64[np.ndarray, " resamples"], effective: float) -> bool:
+    return effective < 1.5 or not np.isfinite(draws).all()
+
+
+def _effective(clusters: Labels) -> float:
+    """As many clusters of equal size: (Σn)² / Σn²."""
+    sizes = np.bincount(as_codes(clusters, len(np.asarray(clusters, dtype=object))))
+    return float(sizes.sum() ** 2 / np.square(sizes).sum())
 
 
 def _interval(
@@ -215,6 +249,7 @@ def _interval(
         seeds_high=float(seeds.max()),
         smallest=smallest_difference(error, level=level),
         null=null,
+        p_value=p_value(draws, clusters, null=null),
     )
 
 

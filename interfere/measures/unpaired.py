@@ -8,6 +8,7 @@ from jaxtyping import Float64, Real
 from interfere.measures.statistics import (
     RESAMPLES,
     Interval,
+    p_value,
     percentiles,
     ratio,
     resampled_sums,
@@ -54,6 +55,7 @@ def unpaired_interval(
         seeds_low=float(seeds.min()),
         seeds_high=float(seeds.max()),
         smallest=smallest_difference(float(draws.std(ddof=1))),
+        p_value=p_value(draws, clusters),
     )
 
 

@@ -5,14 +5,17 @@ these counts as weights, many resamples at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy import stats
 
 from interfere.measures.rows import ROUNDING, Labels, as_codes
-from interfere.measures.statistics import Interval, percentiles, smallest_difference
+from interfere.measures.statistics import (
+    Interval,
+    p_value,
+    percentiles,
+    smallest_difference,
+)
 
 RESAMPLES = 2000
 CHUNK = 1 << 21
@@ -21,15 +24,6 @@ CHUNK = 1 << 21
 Weights = Float64[np.ndarray, "resamples facts"]
 Statistic = Callable[[int, Weights], Float64[np.ndarray, "resamples numbers"]]
 """From a seed's place and weights to some numbers a resample."""
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A number with its interval, and how well it agrees with no effect."""
-
-    interval: Interval
-    p_value: float
-    """Two-sided; the level at which the interval just reaches `interval.null`."""
 
 
 def bootstrap(
@@ -41,7 +35,7 @@ def bootstrap(
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> list[Tested]:
+) -> list[Interval]:
     """Each number that `statistic` gives: mean over seeds, answers resampled.
 
     The value is the mean of what single seeds give, so it says how well one run is
@@ -86,8 +80,9 @@ def bootstrap(
             seeds_high=float(values.max()),
             smallest=smallest_difference(error, level=level),
             null=null,
+            p_value=p_value(column, codes, null=null),
         )
-        found.append(Tested(interval, p_value(column, codes, null=null)))
+        found.append(interval)
     return found
 
 
@@ -102,20 +97,3 @@ def fact_weights(clusters: Labels, *, resamples: int, seed: int) -> Iterator[Wei
         size = min(step, resamples - start)
         drawn = generator.multinomial(count, np.full(count, 1 / count), size=size)
         yield drawn[:, codes].astype(np.float64)
-
-
-def p_value(
-    draws: Float64[np.ndarray, " resamples"], clusters: Labels, *, null: float = 0.0
-) -> float:
-    """Two-sided: 1 - the level at which `statistics.percentiles` has its end at `null`.
-
-    NaN where that interval is NaN.
-    """
-    if np.isnan(percentiles(draws, clusters)[0]):
-        return float("nan")
-    sizes = np.bincount(as_codes(clusters, len(np.asarray(clusters, dtype=object))))
-    effective = float(sizes.sum() ** 2 / np.square(sizes).sum())
-    beyond = min(int((draws <= null).sum()), int((draws >= null).sum()))
-    share = min(0.5, (beyond + 1) / (len(draws) + 1))
-    student = -stats.norm.ppf(share) * np.sqrt((effective - 1) / effective)
-    return float(2 * stats.t.sf(student, effective - 1))

@@ -1,7 +1,6 @@
 """Rows of the tables of mechanisms: a measure's value and interval."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import pandas as pd
 
@@ -21,7 +20,7 @@ COLUMNS = [
 
 def row(measure: str, found: Interval, position: str | None = None) -> dict[str, object]:
     """One measure of one arm, or of two arms' difference."""
-    names = [field.name for field in fields(Interval) if field.name != "null"]
+    names = [name for name in COLUMNS if name in Interval.__dataclass_fields__]
     return {"measure": measure, "position": position} | {
         name: getattr(found, name) for name in names
     }

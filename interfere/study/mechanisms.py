@@ -8,6 +8,7 @@ import pandas as pd
 
 from interfere import cache
 from interfere.activations.recording import Recording, open_recording
+from interfere.measures.holm import holm
 from interfere.measures.interference_parts import interference_parts
 from interfere.measures.movement import PARTS, movement
 from interfere.measures.rows import Array
@@ -60,8 +61,9 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     - plasticity at the end; net_loss_end, net_loss_end_beyond: as in headline.csv.
 
     mechanisms.csv has a column arm. mechanism_contrasts.csv has more and less, the arms of
-    `main_pairs`, whose difference it gives, and shows: whether the interval excludes 0, each
-    by itself, not corrected for how many there are.
+    `main_pairs`, whose difference it gives; shows: whether the interval excludes 0, each by
+    itself; p (two-sided, of that interval) and p_holm, over all positions and measures of
+    the pair.
 
     Args:
         prepared: the study's common start.
@@ -119,8 +121,11 @@ class _Arms:
         for more, less in main_pairs(self._study):
             pair = {"more": more, "less": less}
             for position, measure, found in self._differences(more, less):
-                rows.append(pair | row(measure, found, position) | {"shows": found.shows})
-        return ordered(rows, ["more", "less"], ["shows"])
+                tested = {"shows": found.shows, "p": found.p_value}
+                rows.append(pair | row(measure, found, position) | tested)
+        table = ordered(rows, ["more", "less"], ["shows", "p"])
+        by_pair = table.groupby(["more", "less"], sort=False)["p"]
+        return table.assign(p_holm=by_pair.transform(lambda p: holm(p.to_numpy(float))))
 
     def _rows(self, recording: Recording, position: str) -> Array:
         found: Array = recording[self._prepared.hook, position].numpy()

@@ -1,7 +1,7 @@
 """Outcomes of held-out facts, seed by seed and fact by fact, at equal plasticity."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -119,7 +119,7 @@ def forgetting(facts: pd.DataFrame, arm: str) -> Interval:
         lost.append(peak - held.right[-1])
         had.append(peak)
     found = ratio_interval(np.stack(lost), np.stack(had), clusters)
-    return replace(found, null=0.0)
+    return found.against(0.0)
 
 
 def seeds_of(facts: pd.DataFrame, arm: str) -> list[int]:

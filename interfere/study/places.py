@@ -1,7 +1,7 @@
 """Held-out facts of one arm at one hook and position, before and after."""
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -63,7 +63,7 @@ class Place:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # too few: NaN in the table
                 share = ratio_interval(gap * counted, counted, labels)
-            found[f"{name}_forgotten"] = replace(share, null=0.0)
+            found[f"{name}_forgotten"] = share.against(0.0)
         return found
 
 

@@ -131,6 +131,7 @@ def patching(**changes) -> pd.DataFrame:
     value = np.arange(len(table)) / 10 - 0.2
     numbers = {"recovered": value, "recovered_low": value - 0.1}
     numbers |= {"recovered_high": value + 0.1, "facts": 9, "seeds": 1, "arm": "SFT"}
+    numbers["p_holm"] = np.where(np.abs(value) < 0.15, 0.05, 0.049)
     return table.assign(**numbers | changes)
 
 

@@ -47,6 +47,12 @@ def test_by_hand():
     assert found["hook"].tolist() == ["a", "b"]
 
 
+def test_p_is_of_flipped_signs_and_corrected_over_the_table():
+    found = outcomes(SOURCE, TARGET, [TARGET, SOURCE]).table(resamples=50)
+    assert found["gain_p"].tolist() == [1, 2 / 2**4]  # 4 answers, all of one sign
+    assert found["p_holm"].tolist() == [1, 2 * 2 / 2**4]
+
+
 def test_nothing_changed_is_0_and_all_put_back_is_1():
     found = outcomes(SOURCE, TARGET, [TARGET, SOURCE]).table(resamples=50)
     ends = found[["recovered", "recovered_low", "recovered_high"]].to_numpy()

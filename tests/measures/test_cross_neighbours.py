@@ -59,20 +59,67 @@ def test_old_facts_spread_between_new_ones_have_more_than_mixing_gives():
     assert found.share.value > found.share.null
 
 
-def test_p_values_are_uniform_and_intervals_cover_when_sets_are_one():
-    p_values, covered = [], []
-    for seed in range(200):
-        x = gaussian(seed, 90, 4)
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [True, False], ids=["in both sets", "in one set each"])
+def test_p_values_are_uniform_and_intervals_cover_when_sets_are_one(shared):
+    """2,000 draws of 50 old and 40 new facts of 30 answers, each with a place of its own.
+
+    Uniform but for ties (a share is one of 251 numbers), which make p larger, never smaller.
+    """
+    p_values, covered, uniform = [], [], np.random.default_rng(0)
+    for seed in range(2000):
+        x, answers, is_new = one_population(seed, shared)
         found = cross_neighbours(
-            x[:50], x[50:], k=5, permutations=99, resamples=400, seed=seed
+            x[~is_new],
+            x[is_new],
+            k=5,
+            answers=answers[~is_new],
+            new_answers=answers[is_new],
+            permutations=99,
+            resamples=200,
+            seed=seed,
         )
         p_values.append(found.permuted.p_value)
-        covered.append(found.share.low <= found.share.null <= found.share.high)
-    jittered = np.array(p_values) - np.random.default_rng(0).uniform(0, 0.02, 200)
-    assert stats.kstest(jittered, "uniform").pvalue > 0.01
-    assert 0.85 < np.mean(covered) <= 1
+        covered.append(found.share.low <= found.permuted.mean <= found.share.high)
+    jittered = np.array(p_values) - uniform.uniform(0, 0.02, 2000)
+    assert stats.kstest(jittered, "uniform", alternative="greater").pvalue > 0.01
+    assert stats.kstest(jittered, "uniform").statistic < 0.07
+    for level in (0.05, 0.1, 0.2):
+        assert np.mean(jittered < level) == pytest.approx(level, abs=0.02)
+    assert np.mean(covered) > 0.85
+
+
+def one_population(seed: int, shared: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Facts of 30 answers, 3 each, and which of them are new: by fact or by answer."""
+    rng = np.random.default_rng(seed)
+    answers = np.repeat(np.arange(30), 3)
+    x = rng.normal(size=(30, 4))[answers] + 0.5 * rng.normal(size=(90, 4))
+    dealt = rng.permutation(90) >= 50 if shared else np.isin(answers, rng.permutation(13))
+    return x, answers, dealt
+
+
+def test_facts_dealt_one_by_one_are_too_sure_where_answers_lie_in_one_set_each():
+    p_values = {True: [], False: []}
+    for seed in range(60):
+        x, answers, is_new = one_population(seed, shared=False)
+        for by_answer, found in p_values.items():
+            sides = {"answers": answers[~is_new]}
+            if by_answer:
+                sides["new_answers"] = answers[is_new]
+            there = cross_neighbours(
+                x[~is_new], x[is_new], k=5, permutations=99, resamples=50, **sides
+            )
+            found.append(there.permuted.p_value)
+    assert np.mean(np.array(p_values[False]) < 0.05) > 0.4
+    assert np.mean(np.array(p_values[True]) < 0.05) < 0.15
 
 
 def test_k_out_of_range_is_refused():
     with pytest.raises(InputError, match="k must be from 1 to 9, got 10"):
         cross_neighbours(gaussian(0, 5, 2), gaussian(1, 5, 2), k=10)
+
+
+def test_answers_of_the_new_facts_alone_are_refused():
+    x = gaussian(0, 5, 2)
+    with pytest.raises(InputError, match="give the answers of both sets, or of the old"):
+        cross_neighbours(x, x, k=2, new_answers=np.arange(5))

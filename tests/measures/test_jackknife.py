@@ -17,6 +17,7 @@ def test_one_fact_a_group_is_the_classical_error_of_the_mean():
     assert found.error == pytest.approx(error)
     assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 14) * error)
     assert (found.value, found.groups) == (pytest.approx(x.mean()), 15)
+    assert found.p_value == pytest.approx(stats.ttest_1samp(x, 0).pvalue)
 
 
 def test_unequal_clusters_by_hand():
@@ -54,7 +55,11 @@ def test_one_answer_is_nan():
     with pytest.warns(UserWarning, match="interval is NaN: all facts have one answer"):
         found = jackknife(lambda kept: len(kept), ["a"] * 9)
     assert found.value == 9
-    assert np.isnan(found.low)
+    assert np.isnan([found.low, found.p_value]).all()
+
+
+def test_what_never_moves_has_no_p():
+    assert np.isnan(jackknife(lambda kept: 2.0, range(9)).p_value)
 
 
 def test_bad_input_is_refused():

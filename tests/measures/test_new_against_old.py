@@ -8,6 +8,7 @@ from interfere.errors import InputError
 from interfere.measures.answer_distance import answer_distance
 from interfere.measures.cross_neighbours import cross_neighbours
 from interfere.measures.domain_classifier import domain_classifier
+from interfere.measures.holm import holm
 from interfere.measures.new_against_old import MEASURES, new_against_old
 from interfere.measures.principal_angles import principal_angles
 
@@ -38,13 +39,17 @@ def test_a_row_a_hook_position_and_measure(table):
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
     assert (table["permuted_low"] <= table["permuted_high"]).all()
     assert table["p_value"].between(0, 1).all()
+    for _, rows in table.groupby("measure"):
+        assert rows["p_holm"].tolist() == pytest.approx(holm(rows["p_value"].to_numpy()))
 
 
 def test_values_are_those_of_the_arrays(table, recordings):
     old, new = recordings.values()
     x, y = (r["blocks.1.hook_out", "prompt_last"].numpy() for r in (old, new))
     answers = old.table["answer"], new.table["answer"]
-    neighbours = cross_neighbours(x, y, k=4, answers=answers[0], seed=5)
+    neighbours = cross_neighbours(
+        x, y, k=4, answers=answers[0], new_answers=answers[1], seed=5
+    )
     near = answer_distance(x, y, *answers, seed=5)
     told = domain_classifier(x, y, *answers, seed=5)
     angles = principal_angles(x, y, rank=3, answers=answers, seed=5)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from interfere.errors import InputError
-from interfere.measures.permuted import against_permuted
+from interfere.measures.permuted import against_permuted, dealt_anew
 
 
 def test_by_hand():
@@ -27,6 +27,29 @@ def test_p_values_are_uniform():
     p_values = [against_permuted(float(d[0]), d[1:]).p_value for d in draws]
     jittered = np.array(p_values) - rng.uniform(0, 0.01, size=2000)  # they are multiples
     assert stats.kstest(jittered, "uniform").pvalue > 0.01
+
+
+def test_answers_of_both_sets_keep_their_counts_and_others_move_as_a_whole():
+    answers = np.repeat(np.arange(6), 4)
+    is_new = np.array([0, 0, 0, 1, 0, 1, 1, 1] + [0] * 8 + [1] * 8, dtype=bool)
+    generator, deals = np.random.default_rng(0), set()
+    for _ in range(300):
+        found = dealt_anew(is_new, answers, generator)
+        counts = np.bincount(answers, found)
+        assert counts[:2].tolist() == [1, 3]
+        assert sorted(counts[2:]) == [0, 0, 4, 4]
+        deals.add(found.tobytes())
+    assert len(deals) > 4 * 4 * 6 * 0.9, "each of the 4 · 4 · 6 deals comes up"
+
+
+def test_facts_of_their_own_are_dealt_one_by_one():
+    generator = np.random.default_rng(0)
+    is_new = np.arange(5) < 2
+    found = {
+        tuple(np.flatnonzero(dealt_anew(is_new, np.arange(5), generator)))
+        for _ in range(400)
+    }
+    assert len(found) == 10
 
 
 def test_nan_and_nothing():

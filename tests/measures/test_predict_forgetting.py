@@ -189,7 +189,7 @@ def _p_values(seed: int, signs: dict[str, int]) -> dict[str, float]:
     data, options = ForgettingTable.of(table, signs), Options(resamples=300, seed=seed)
     tested = [*coefficients(data, options), *rank_correlations(data, options)]
     p = {
-        f"{one.predictor}, {one.statistic}": one.p_value
+        f"{one.predictor}, {one.statistic}": one.interval.p_value
         for one in tested
         if one.statistic in {"standardised", "spearman"}
     }

@@ -11,6 +11,7 @@ from interfere.measures.statistics import (
     Interval,
     difference_interval,
     mean_interval,
+    p_value,
     percentiles,
     ratio_interval,
     resampled_sums,
@@ -139,6 +140,26 @@ def test_shows_is_about_the_null():
     assert not interval(0.9, 1.1, 1).shows
     assert interval(0.5, 0.9, 1).shows
     assert not interval(float("nan"), float("nan"), 0).shows
+
+
+@pytest.mark.parametrize("null", [-0.3, 0.1, 0.5])
+def test_p_is_where_the_interval_reaches_the_null(null):
+    draws = np.random.default_rng(0).normal(0.1, 0.2, size=20_000)
+    clusters = np.repeat(np.arange(40), 500)
+    p = p_value(draws, clusters, null=null)
+    low, high = percentiles(draws, clusters, level=1 - p)
+    nearest = low if null < 0.1 else high
+    assert nearest == pytest.approx(null, abs=0.01)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**6), mean=st.floats(-0.6, 0.6))
+def test_a_difference_shows_where_its_p_is_below_5_percent(seed, mean):
+    values = mean + np.random.default_rng(seed).normal(size=(1, 30))
+    found = mean_interval(values, range(30), resamples=999)
+    assert found.shows == (found.p_value < 0.05) or 0.04 < found.p_value < 0.06
+    assert np.isnan(found.against(0.5).p_value)
+    assert found.against(0.0) == found
 
 
 def test_resampled_sums_draw_whole_clusters():

@@ -13,6 +13,7 @@ from small_study import small_study
 from interfere.cli import app
 from interfere.errors import InputError
 from interfere.measures.comparison import compare
+from interfere.measures.holm import holm
 from interfere.measures.movement import PARTS
 from interfere.measures.probe_transfer import probe_transfer
 from interfere.report.mechanisms import mechanism_tables
@@ -225,6 +226,12 @@ def test_contrasts_are_differences_of_the_arms(folder):
         beyond = [mechanism(folder, arm, f"beyond_{part}")["value"] for part in PARTS]
         assert sum(beyond[:2]) == pytest.approx(beyond[2])
     table = pd.read_csv(folder / CONTRASTS)
+    for _, rows in table.groupby(["more", "less"]):
+        assert rows["p_holm"].to_numpy() == pytest.approx(
+            holm(rows["p"].to_numpy()), nan_ok=True
+        )
+    clear = table[(table["p"] < 0.04) | (table["p"] > 0.06)]
+    assert (clear["shows"] == (clear["p"] < 0.05)).all()
     pair = (table["more"] == "SFT") & (table["less"] == "self-distillation")
     parts = ("common", "beyond_residual", "interference_common", "interference_size")
     for name in ("drift", "probe_erased", *parts):
