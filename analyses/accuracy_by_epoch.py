@@ -1,4 +1,4 @@
-"""What each arm learns and forgets, by epoch (mean and range of seeds)."""
+"""What each arm learns and forgets, by epoch; bands: 95 % intervals over answers."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from interfere.errors import InputError
 from interfere.plotting import style
+from interfere.study.accuracy_intervals import accuracy_intervals
 
 PANELS = {
     "task": "Known, trained (task)",
@@ -17,13 +18,12 @@ PANELS = {
 }
 
 
-def tabulate(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean, smallest and largest of the seeds by arm, metric and epoch."""
-    if missing := PANELS.keys() - set(results["metric"]):
-        raise InputError(f"results lack {sorted(missing)}; run the study again")
-    chosen = results[results["metric"].isin(PANELS.keys())]
-    seeds = chosen.groupby(["arm", "metric", "epoch"], sort=False)["value"]
-    return seeds.agg(["mean", "min", "max"]).reset_index()
+def tabulate(facts: pd.DataFrame) -> pd.DataFrame:
+    """`accuracy_intervals` of the panels."""
+    table = accuracy_intervals(facts)
+    if missing := PANELS.keys() - set(table["metric"]):
+        raise InputError(f"facts.parquet lacks {sorted(missing)}; run the study again")
+    return table[table["metric"].isin(PANELS.keys())].reset_index(drop=True)
 
 
 def draw(numbers: pd.DataFrame) -> Figure:
@@ -34,7 +34,7 @@ def draw(numbers: pd.DataFrame) -> Figure:
         panel = numbers[numbers["metric"] == metric]
         for name, look in looks.items():
             line = panel[panel["arm"] == name].sort_values("epoch")
-            style.band(axis, line["epoch"], line[["mean", "min", "max"]], name, look)
+            style.band(axis, line["epoch"], line[["value", "low", "high"]], name, look)
         axis.set(title=title, xlabel="epoch of Known + Unknown")
     # Plasticity needs the whole range; the others move within a few points.
     for axis in (axes[0], axes[2]):
@@ -47,7 +47,7 @@ def draw(numbers: pd.DataFrame) -> Figure:
 
 def main(study: Path, out: Path) -> None:
     """Draw from a study's results folder into `out`."""
-    numbers = tabulate(pd.read_parquet(study / "results.parquet"))
+    numbers = tabulate(pd.read_parquet(study / "facts.parquet"))
     style.save(draw(numbers), numbers, out / Path(__file__).stem)
 
 

@@ -12,18 +12,22 @@ from interfere.models.layers import residual_layer
 from interfere.plotting import style
 
 POSITION = "subject_last"
+METRICS = ("drift", "drift_low", "drift_high")
 
 
 def tabulate(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean drift (1 − cosine) over seeds by arm, layer and epoch; residual stream only."""
-    chosen = results[(results["metric"] == "drift") & (results["position"] == POSITION)]
+    """Mean over seeds of drift (1 − cosine) and its interval, by arm, layer and epoch.
+
+    Of the residual stream only.
+    """
+    chosen = results[results["metric"].isin(METRICS) & (results["position"] == POSITION)]
     layers = chosen["hook"].map(residual_layer)
     chosen = chosen[layers.notna()].assign(layer=layers)
     if chosen.empty:
         raise InputError(f"results hold no drift of the residual stream at {POSITION}")
-    seeds = chosen.groupby(["arm", "layer", "epoch"], sort=False)["value"]
-    table = seeds.agg(["mean", "min", "max"]).reset_index()
-    return table.astype({"layer": int})
+    keys = ["arm", "layer", "epoch"]
+    table = chosen.pivot_table(index=keys, columns="metric", values="value", sort=False)
+    return table.reset_index().astype({"layer": int})
 
 
 def draw(numbers: pd.DataFrame) -> Figure:
@@ -48,9 +52,7 @@ def draw(numbers: pd.DataFrame) -> Figure:
     for axis, (column, rows, label, title) in zip(axes, views, strict=True):
         for name, look in looks.items():
             line = rows[rows["arm"] == name].sort_values(column)
-            style.band(
-                axis, line[column], line[["mean", "min", "max"]], name, look, marker="o"
-            )
+            style.band(axis, line[column], line[list(METRICS)], name, look, marker="o")
         axis.set(title=title, xlabel=label)
     axes[0].xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel("drift of the last subject token (1 − cosine)")

@@ -53,7 +53,7 @@ def draw(numbers: pd.DataFrame) -> Figure:
     """A map an optimizer; above it what each new fact does, beside it what each old suffers.
 
     Harm: mean predicted rise of the loss (nats) for a learning rate of 1, with its 95 %
-    interval.
+    interval; beside the map its axis is logarithmic beyond the median fact's.
     """
     kinds = [kind for kind in TITLES if kind in set(numbers["optimizer"])]
     figure, axes = plt.subplots(
@@ -109,16 +109,19 @@ def _harm(axis: Axes, own: pd.DataFrame, side: str) -> None:
         axis.set_ylabel("harm")
         axis.tick_params(labelbottom=False)
         axis.yaxis.set_major_locator(MaxNLocator(3))
-    else:
-        axis.hlines(place, low, high, color=style.COLOURS[5], linewidth=1.2)
-        axis.plot(value, place, "k.", markersize=2.5)
-        axis.axvline(0, color="0.4", linewidth=0.8)
-        axis.set_title("harm", fontsize="medium")
-        axis.tick_params(labelleft=False)
-        axis.xaxis.set_major_locator(MaxNLocator(2))
-    axis.ticklabel_format(
-        axis="y" if side == "new" else "x", scilimits=(-2, 2), useMathText=True
-    )
+        axis.ticklabel_format(axis="y", scilimits=(-2, 2), useMathText=True)
+        return
+    axis.hlines(place, low, high, color=style.COLOURS[5], linewidth=1.2)
+    axis.plot(value, place, "k.", markersize=2.5)
+    axis.axvline(0, color="0.4", linewidth=0.8)
+    # A few old facts suffer a hundred times what most do: neither must flatten the other.
+    tiny = np.finfo(float).tiny
+    axis.set_xscale("symlog", linthresh=max(float(np.median(np.abs(value))), tiny))
+    ends = np.maximum([-low.min(), high.max()], tiny)
+    below, above = 10 ** np.floor(np.log10(ends))
+    axis.set_xticks([-below, 0, above], minor=False)
+    axis.set_title("harm", fontsize="medium")
+    axis.tick_params(labelleft=False)
 
 
 def _names(own: pd.DataFrame, side: str) -> tuple[list[float], list[str]]:

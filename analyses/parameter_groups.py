@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from interfere.errors import InputError
 from interfere.plotting import style
+from interfere.study.accuracy_intervals import accuracy_intervals
 
 METRICS = {
     "task": "Known, trained",
@@ -34,26 +35,20 @@ GROUPS = {
 """The study's mitigation and keys, by the paper's row."""
 
 
-def tabulate(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean and range over seeds of each accuracy by row of the table, beside the paper's."""
+def tabulate(results: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+    """Each accuracy with its interval by row of the table, beside the paper's.
+
+    Of several arms in one group the first is taken.
+    """
+    ends = accuracy_intervals(facts, at_end=True).set_index(["arm", "metric"])
     rows = []
     for (mitigation, keys), group in GROUPS.items():
         own = results[(results["mitigation"] == mitigation) & (results["keys"] == keys)]
-        for place, (metric, label) in enumerate(METRICS.items()):
-            values = own[own["metric"] == metric]
-            values = values.loc[values["step"] == values["step"].max(), "value"]
-            if own.empty or (values.empty and metric != "plasticity"):
-                break
-            rows.append(
-                {
-                    "group": group,
-                    "metric": label,
-                    "mean": values.mean(),
-                    "min": values.min(),
-                    "max": values.max(),
-                    "paper": PAPER[group][place],
-                }
-            )
+        if own.empty:
+            continue
+        found = ends.loc[own["arm"].iloc[0]].reindex(METRICS)
+        table = found[["value", "low", "high"]].assign(group=group, paper=PAPER[group])
+        rows += table.assign(metric=list(METRICS.values())).to_dict("records")
     if not rows:
         raise InputError("results hold no arm of the paper's Table 1")
     return pd.DataFrame(rows)
@@ -66,10 +61,10 @@ def draw(numbers: pd.DataFrame) -> Figure:
     for axis, metric in zip(axes, METRICS.values(), strict=True):
         panel = numbers[numbers["metric"] == metric].set_index("group").reindex(groups)
         places = np.arange(len(groups))
-        spread = np.vstack([panel["mean"] - panel["min"], panel["max"] - panel["mean"]])
-        axis.barh(places, panel["mean"].fillna(0), color=style.COLOURS[5], height=0.6)
+        spread = np.vstack([panel["value"] - panel["low"], panel["high"] - panel["value"]])
+        axis.barh(places, panel["value"].fillna(0), color=style.COLOURS[5], height=0.6)
         axis.errorbar(
-            panel["mean"],
+            panel["value"],
             places,
             xerr=spread.clip(min=0),
             fmt="none",
@@ -79,20 +74,21 @@ def draw(numbers: pd.DataFrame) -> Figure:
         axis.scatter(
             panel["paper"], places, marker="D", s=26, color=style.COLOURS[1], zorder=3
         )
-        for place, value in zip(places, panel["mean"], strict=True):
+        for place, value in zip(places, panel["value"], strict=True):
             text = "–" if np.isnan(value) else f"{value:.3f}"
             axis.text(0.05, place, text, va="center", fontsize=8)
         axis.set(title=metric, xlim=(0, 1.03), yticks=places, yticklabels=groups)
     axes[0].invert_yaxis()
     figure.supxlabel(
-        "accuracy at the end; line: range of seeds; ◆ paper, Qwen2.5-1.5B", fontsize=9
+        "accuracy at the end; line: 95 % interval; ◆ paper, Qwen2.5-1.5B", fontsize=9
     )
     return figure
 
 
 def main(study: Path, out: Path) -> None:
     """Draw from a study's results folder into `out`."""
-    numbers = tabulate(pd.read_parquet(study / "results.parquet"))
+    tables = (pd.read_parquet(study / f"{name}.parquet") for name in ("results", "facts"))
+    numbers = tabulate(*tables)
     style.save(draw(numbers), numbers, out / Path(__file__).stem)
 
 

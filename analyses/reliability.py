@@ -61,14 +61,15 @@ def draw(numbers: pd.DataFrame) -> Figure:
         axis.plot([0, 1], [0, 1], ":", color="0.5", linewidth=1)
         _curve(axis, panel[panel["when"] == "before"], "before", "0.45", "s", "--")
         _curve(axis, panel[panel["when"] == "after"], "after", look["color"], "o", "-")
-        errors = panel.groupby("when")["ece_debiased"].first()
+        errors = panel.groupby("when")[list(ERRORS)].first()
+        lines = [f"{when} {_error(errors.loc[when])}" for when in ("before", "after")]
         axis.text(
             0.98,
             0.03,
-            f"ECE {errors['before']:.3f} → {errors['after']:.3f}",
+            "\n".join(["ECE", *lines]),
             transform=axis.transAxes,
             ha="right",
-            fontsize=8,
+            fontsize=7,
         )
         axis.set_title(arm, fontsize=9)
         axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
@@ -77,11 +78,16 @@ def draw(numbers: pd.DataFrame) -> Figure:
         axis.tick_params(labelbottom=True)  # nothing is drawn below it
     figure.supxlabel(
         "probability of the answer given; squares, dashed: before training, circles: after\n"
-        "(bars: 95 % over answers; ECE: debiased)",
+        "(bars, brackets: 95 % over answers; ECE: debiased)",
         fontsize=9,
     )
     figure.supylabel("share right", fontsize=9)
     return figure
+
+
+def _error(row: pd.Series) -> str:
+    value, low, high = (f"{row[name]:.3f}".replace("0.", ".", 1) for name in ERRORS)
+    return f"{value} [{low}, {high}]"
 
 
 def _curve(

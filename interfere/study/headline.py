@@ -1,7 +1,8 @@
 """The headline table of a study: what each arm learnt, and what it cost."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 
 from interfere import cache
 from interfere.measures.statistics import Interval, difference_interval
+from interfere.study.accuracy_intervals import accuracy_intervals
+from interfere.study.end_outcomes import end_change, learnt
 from interfere.study.outcomes import (
     Level,
     Loss,
@@ -60,7 +63,10 @@ def losses(
 def headline(study: Path) -> pd.DataFrame:
     """A row an arm: accuracies at the end, and net loss at each level with its interval.
 
-    Columns `forgetting` (the paper's), `net_loss_<level>` and `net_loss_<level>_beyond`
+    Columns `task`, `plasticity`, `plasticity_paraphrase`, `stability` (accuracies, each with
+    `…_low`, `…_high`); `behavioural_interference`, `interference_size`,
+    `interference_direction` likewise, the ends of the last two being the means of the
+    seeds' own; `forgetting` (the paper's), `net_loss_<level>` and `net_loss_<level>_beyond`
     (minus the control's), each with `…_low`, `…_high`, `…_seeds` and `…_smallest`: the
     smallest difference from 0 that the study could have shown. Where the study has
     validation facts, `validation_net_loss_…` likewise: what settings are chosen by.
@@ -70,19 +76,18 @@ def headline(study: Path) -> pd.DataFrame:
     if configuration.split.validation:
         sets.append(("validation_", "validation"))
     found = {name: losses(configuration, facts, measured) for name, measured in sets}
+    control = control_arm(configuration)
+    accuracy = accuracy_intervals(facts, at_end=True).set_index(["arm", "metric"])
     rows = []
     for arm in configuration.arms:
         row: dict[str, object] = {"arm": arm.name, "seeds": len(seeds_of(facts, arm.name))}
-        own = results[results["arm"] == arm.name]
+        own = results[results["arm"] == arm.name].groupby("metric")["value"].mean()
         for metric in ("task", "plasticity", "plasticity_paraphrase", "stability"):
-            row[metric] = _at_end(own, metric)
+            row |= _ends(metric, accuracy.reindex([(arm.name, metric)]).iloc[0])
         row |= _interval("forgetting", forgetting(facts, arm.name))
-        for name in (
-            "behavioural_interference",
-            "interference_size",
-            "interference_direction",
-        ):
-            row[name] = own.loc[own["metric"] == name, "value"].mean()
+        row |= _ends("behavioural_interference", _behavioural(facts, arm.name, control))
+        for name in ("interference_size", "interference_direction"):
+            row |= {key: own.get(key, np.nan) for key in _ends(name, None)}
         for prefix, by_level in found.items():
             for level in LEVELS:
                 name = f"{prefix}net_loss_{level}"
@@ -91,9 +96,26 @@ def headline(study: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _at_end(own: pd.DataFrame, metric: str) -> float:
-    rows = own[own["metric"] == metric]
-    return float(rows.loc[rows["step"] == rows["step"].max(), "value"].mean())
+def _behavioural(
+    facts: pd.DataFrame, arm: str, control: str | None
+) -> dict[str, float] | None:
+    """Fall of old answers' log-probability (nats) beyond the control's."""
+    if control is None or learnt(facts, arm) is None:
+        return None
+    held = facts[(facts["arm"] == arm) & (facts["set"] == "held_out")]
+    held = held.drop_duplicates("fact")
+    ids = held["fact"].tolist()
+    own, beside = (end_change(facts, name, "logprob", ids) for name in (arm, control))
+    fall = difference_interval(own[0] - own[1], beside[0] - beside[1], held["answer"])
+    return asdict(fall)
+
+
+def _ends(name: str, found: Mapping[str, float] | pd.Series | None) -> dict[str, float]:
+    """A number and its ends as columns; NaN where there is none."""
+    parts = {"": "value", "_low": "low", "_high": "high"}
+    return {
+        name + end: np.nan if found is None else found[part] for end, part in parts.items()
+    }
 
 
 def _columns(name: str, found: Loss | None) -> dict[str, object]:

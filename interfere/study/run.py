@@ -14,12 +14,12 @@ from interfere import cache
 from interfere.activations.recorder import record
 from interfere.facts.fact import FactSet
 from interfere.knowledge.splits import Split
-from interfere.measures.comparison import compare
 from interfere.models.answering import ask
 from interfere.models.confidence import confidence
 from interfere.models.load import load_model
 from interfere.models.model import Model
 from interfere.models.ranking import answer_ranks
+from interfere.study.drift_table import drift_table
 from interfere.study.manifest import RESULTS_VERSION, finish, is_finished, locked
 from interfere.study.study import Arm, Study
 from interfere.training.evaluation import AtSteps, FactEvaluation
@@ -211,7 +211,5 @@ def _drift(job: Job, model: Model, path: Path) -> pd.DataFrame:
 def _compare(job: Job, path: Path) -> pd.DataFrame:
     tables = []
     for name, reference in job.references.items():
-        drift = compare(reference, path).drift()
-        means = drift.groupby(["hook", "position"], sort=False)["drift"].mean()
-        tables.append(means.reset_index().assign(reference=name))
+        tables.append(drift_table(reference, path).assign(reference=name))
     return pd.concat(tables)

@@ -9,6 +9,7 @@ from interfere.measures.behaviour import behavioural_interference
 from interfere.measures.comparison import compare
 from interfere.measures.interference import interference
 from interfere.measures.nearest_subject import nearest_subject_share
+from interfere.study.drift_table import as_metrics
 from interfere.study.factors import Runs, control_run, factors
 from interfere.study.new_recordings import new_recording
 from interfere.study.preparation import Prepared
@@ -39,11 +40,10 @@ def _drift(path: Path) -> pd.DataFrame:
     epochs = pd.read_parquet(path / "facts.parquet", columns=["step", "epoch"])
     last = epochs.loc[epochs["step"].idxmax()]
     scale = float(last["epoch"]) / float(manifest_steps)
-    return table.assign(
-        metric=table["reference"].map(names),
-        value=table["drift"],
-        epoch=table["step"] * scale,
-    )[["hook", "position", "step", "epoch", "metric", "value"]]
+    found = pd.concat(
+        as_metrics(own, names[reference]) for reference, own in table.groupby("reference")
+    )
+    return found.assign(epoch=found["step"] * scale).drop(columns="reference")
 
 
 def _cka(path: Path, prepared: Prepared) -> pd.DataFrame:

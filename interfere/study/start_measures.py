@@ -4,8 +4,8 @@ import joblib
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from interfere.measures.comparison import compare
 from interfere.measures.subspace_overlap import overlap
+from interfere.study.drift_table import as_metrics, drift_table
 from interfere.study.new_recordings import new_keys, new_recording
 from interfere.study.preparation import Prepared
 from interfere.study.workers import worker_count
@@ -15,9 +15,8 @@ def drift_from_base(prepared: Prepared) -> pd.DataFrame:
     """How far the format checkpoint itself moved from the base."""
     held_out = prepared.split.held_out
     base = prepared.recording("held_out", held_out, of_base=True)
-    drift = compare(base, prepared.recording("held_out", held_out)).drift()
-    means = drift.groupby(["hook", "position"], sort=False)["drift"].mean().reset_index()
-    return _of_start(prepared, means.assign(metric="drift_base", value=means["drift"]))
+    table = drift_table(base, prepared.recording("held_out", held_out))
+    return _of_start(prepared, as_metrics(table, "drift_base"))
 
 
 def overlaps(prepared: Prepared) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pytest
 from analysis_script import script
 
 from interfere.errors import InputError
+from interfere.measures.statistics import mean_interval
 from interfere.report.figures import scripts
 
 
@@ -16,38 +17,57 @@ def rows(**columns) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-ACCURACY = pd.concat(
+FACTS = pd.concat(
     [
-        rows(arm="SFT", metric=metric, epoch=[0.0, 1.0] * 2, seed=[0, 0, 1, 1],
-             value=[0.0, 0.5, 0.2, 0.7])
-        for metric in ("task", "plasticity", "stability")
+        rows(arm="SFT", set=name, step=step, epoch=step / 7, seed=seed,
+             answer=["a", "a", "b", "c"], right=np.arange(4) < right)
+        for name in ("known", "unknown", "held_out")
+        for step, seed, right in ((0, 0, 0), (0, 1, 1), (7, 0, 2), (7, 1, 3))
     ]
 )  # fmt: skip
 
 
-def test_accuracy_is_mean_and_range_of_seeds():
-    found = script("accuracy_by_epoch").tabulate(ACCURACY)
+def test_accuracy_is_the_mean_of_seeds_with_an_interval_over_answers():
+    found = script("accuracy_by_epoch").tabulate(FACTS)
     end = found[(found["metric"] == "task") & (found["epoch"] == 1)].iloc[0]
-    assert (end["mean"], end["min"], end["max"]) == pytest.approx((0.6, 0.5, 0.7))
+    assert end["value"] == 5 / 8
+    assert (end["seeds_low"], end["seeds_high"]) == (0.5, 0.75)
+    twice = np.array([[1, 1, 1, 1, 0, 1, 0, 0]])  # by answer, both seeds
+    expected = mean_interval(twice, list("aaaabbcc"), resamples=2000)
+    assert (end["low"], end["high"]) == (expected.low, expected.high)
 
 
 def test_accuracy_names_what_is_missing():
-    with pytest.raises(InputError, match=r"lack \['task'\]"):
-        script("accuracy_by_epoch").tabulate(ACCURACY[ACCURACY["metric"] != "task"])
+    with pytest.raises(InputError, match=r"lacks \['task'\]"):
+        script("accuracy_by_epoch").tabulate(FACTS[FACTS["set"] != "known"])
+
+
+def test_parameter_groups_have_the_papers_rows():
+    results = rows(arm=["SFT", "FFN only"], mitigation=["none", "ffn-only"], keys="natural")
+    other = FACTS[FACTS["set"] != "unknown"].assign(arm="FFN only")
+    found = script("parameter_groups").tabulate(results, pd.concat([FACTS, other]))
+    table = found.set_index(["group", "metric"])
+    assert table.loc[("all parameters", "held out"), "value"] == 5 / 8
+    assert table.loc[("FFN only", "held out"), "paper"] == 0.782
+    assert np.isnan(table.loc[("FFN only", "Unknown, trained"), "value"])
+    assert (table["low"].dropna() < table["value"].dropna()).all()
+    with pytest.raises(InputError, match="no arm of the paper's Table 1"):
+        script("parameter_groups").tabulate(results.assign(keys="hex"), FACTS)
 
 
 def test_drift_keeps_the_residual_stream_at_the_subject():
     results = rows(
         arm="SFT",
-        metric="drift",
+        metric=["drift", "drift_low", "drift_high", "drift", "drift"],
         seed=0,
         epoch=1.0,
-        position=["subject_last", "subject_last", "prompt_last"],
-        hook=["blocks.3.hook_out", "blocks.3.hook_attn_out", "blocks.3.hook_out"],
-        value=[0.1, 0.9, 0.9],
+        position=["subject_last"] * 4 + ["prompt_last"],
+        hook=["blocks.3.hook_out"] * 3 + ["blocks.3.hook_attn_out", "blocks.3.hook_out"],
+        value=[0.1, 0.05, 0.2, 0.9, 0.9],
     )
     found = script("drift_by_layer").tabulate(results)
-    assert found[["layer", "mean"]].to_numpy().tolist() == [[3, 0.1]]
+    numbers = ["layer", "drift", "drift_low", "drift_high"]
+    assert found[numbers].to_numpy().tolist() == [[3, 0.1, 0.05, 0.2]]
 
 
 def test_overlap_lays_the_interval_beside_the_value():
@@ -57,18 +77,6 @@ def test_overlap_lays_the_interval_beside_the_value():
     )  # fmt: skip
     found = script("overlap_by_layer").tabulate(results).iloc[0]
     assert found[["overlap", "overlap_low", "overlap_high"]].tolist() == [0.2, 0.1, 0.3]
-
-
-def test_table_1_puts_the_paper_beside_the_last_step():
-    results = rows(
-        mitigation="attention-only", keys="natural", step=[1, 9] * 3, seed=0,
-        metric=np.repeat(["task", "plasticity", "stability"], 2),
-        value=[0, 1.0, 0, 0.2, 0, 0.9],
-    )  # fmt: skip
-    found = script("parameter_groups").tabulate(results)
-    assert found["group"].unique().tolist() == ["attention only"]
-    assert found["mean"].tolist() == [1.0, 0.2, 0.9]
-    assert found["paper"].tolist() == [0.946, 0.010, 0.931]
 
 
 def test_net_loss_says_what_was_not_reached():
