@@ -38,6 +38,8 @@ def read_adapter(folder: str | Path) -> dict[str, LowRank]:
     config = _config(place)
     factors: dict[str, dict[str, np.ndarray]] = {}
     for name, value in _tensors(place).items():
+        if ".base_layer." in name:
+            continue  # peft saves an embedding beside its factors, as it was
         found = _FACTOR.fullmatch(name)
         if not found:
             raise InputError(

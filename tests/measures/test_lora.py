@@ -4,9 +4,11 @@ import json
 import math
 
 import numpy as np
+import peft
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny_models import tiny_model
 
 from interfere.errors import InputError
 from interfere.measures.lora import merged, read_adapter
@@ -110,3 +112,40 @@ def test_numbers_are_read_from_half_precision(tmp_path):
     (delta,) = read_adapter(write(tmp_path, tensors)).values()
     assert delta.left.dtype == np.float64
     assert delta.left @ delta.right == pytest.approx(4 * product(tensors))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["q_proj", "down_proj"]},
+        {"target_modules": ["v_proj"], "use_rslora": True},
+        {"target_modules": ["q_proj", "k_proj"], "alpha_pattern": {"k_proj": 3}},
+        {"target_modules": ["q_proj", "o_proj"], "rank_pattern": {"o_proj": 1}},
+        {"target_modules": ["embed_tokens", "up_proj"]},
+    ],
+    ids=["plain", "rslora", "alpha pattern", "rank pattern", "embedding"],
+)
+def test_what_peft_saves_is_what_peft_merges(tmp_path, settings):
+    network = tiny_model().network
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    tuned = peft.get_peft_model(network, peft.LoraConfig(r=2, lora_alpha=6, **settings))
+    generator = torch.Generator().manual_seed(0)
+    for name, weight in tuned.named_parameters():
+        if "lora_" in name:  # one factor starts at 0
+            weight.data = torch.randn(weight.shape, generator=generator)
+    tuned.save_pretrained(tmp_path)
+    found = merged(before, read_adapter(tmp_path))
+    expected = tuned.merge_and_unload().state_dict()
+    changed = {name for name in found if not torch.equal(found[name], before[name])}
+    assert changed
+    for name in found:
+        if name == "lm_head.weight" and "model.embed_tokens.weight" in changed:
+            continue  # peft leaves a tied head as it was
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_an_adapter_of_pefts_that_is_no_product_is_refused(tmp_path):
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], use_dora=True)
+    peft.get_peft_model(tiny_model().network, config).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="an adapter of the kind DoRA is not a plain LoRA"):
+        read_adapter(tmp_path)
