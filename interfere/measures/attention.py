@@ -5,7 +5,7 @@ import pandas as pd
 
 from interfere.errors import InputError
 from interfere.measures.comparison import Comparison
-from interfere.measures.interval_columns import interval_columns
+from interfere.measures.interval_columns import corrected, interval_columns
 from interfere.measures.rows import as_rows
 from interfere.measures.statistics import mean_interval
 from interfere.models.hooks import MASS
@@ -20,13 +20,12 @@ def subject_attention(
 ) -> pd.DataFrame:
     """Attention mass on the subject's tokens: a row a hook and position (and head).
 
-    Columns: hook, layer, position, head ("mean", or with `heads` also 0, 1, …), facts;
-    then before, after (shares of a token's attention, in [0, 1]) and change (after -
-    before), each with `…_low`, `…_high` and `…_smallest`. Intervals (95 %) resample
-    answers. At subject_last a token attends to itself, too; what prompt_last gives is what
-    the answer is made from.
-
-    With one of many heads tested alone, some changes show by chance: correct for them.
+    Columns: hook, layer, position, head ("mean", or with `heads` also 0, 1, …), facts; then
+    before, after (shares of a token's attention, in [0, 1]) and change (after -
+    before), each with `…_low`, `…_high` and `…_smallest`, and change_p, change_p_holm
+    (over all rows: some heads change by chance). Intervals (95 %) resample answers. At
+    subject_last a token attends to itself, too; what prompt_last gives is what the
+    answer is made from.
 
     Args:
         change: of recordings with `blocks.*.attn.hook_subject_mass`.
@@ -70,7 +69,7 @@ def subject_attention(
                 place = {"hook": hook, "layer": layer(hook), "position": position}
                 place |= {"head": head, "facts": len(x)}
                 rows.append(place | interval_columns(**intervals))
-    return pd.DataFrame(rows)
+    return corrected(pd.DataFrame(rows), ["change"])
 
 
 def _mass(values: np.ndarray, name: str) -> np.ndarray:

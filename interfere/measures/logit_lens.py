@@ -14,7 +14,7 @@ from jaxtyping import Float, Float64, Int
 from interfere.activations.recording import Recording
 from interfere.errors import InputError
 from interfere.measures.comparison import Comparison
-from interfere.measures.interval_columns import interval_columns
+from interfere.measures.interval_columns import corrected, interval_columns
 from interfere.measures.rows import as_rows
 from interfere.measures.statistics import mean_interval
 from interfere.models.architectures import architecture
@@ -110,11 +110,12 @@ def lens_change(
     """Logit lens by layer, before and after: a row a hook.
 
     Columns: hook, layer, position, facts; then each with `…_low`, `…_high` and
-    `…_smallest`, log-probabilities (nats) of the first answer token: before and after, each
-    by its own head; old_head (after, by the head of before); change (after - before);
-    misread (after - old_head: what the new head makes of the new stream and the old one
-    doesn't). Then rank_before and rank_after (medians), first_before and first_after
-    (share of facts where the token comes first). Intervals (95 %) resample answers.
+    `…_smallest`, log-probabilities (nats) of the first answer token: before and after,
+    each by its own head; old_head (after, by the head of before); change (after -
+    before); misread (after - old_head: what the new head makes of the new stream and
+    the old one doesn't); of the last two `…_p` and `…_p_holm` (over the layers). Then
+    rank_before and rank_after (medians), first_before and first_after (share of facts
+    where the token comes first). Intervals (95 %) resample answers.
 
     Raises:
         InputError: models that are not those recorded, or as in `logit_lens`.
@@ -155,7 +156,7 @@ def lens_change(
             "first_after": float((new.rank == 1).mean()),
         }
         rows.append(place | {"facts": len(tokens)} | interval_columns(**intervals) | ranks)
-    return pd.DataFrame(rows)
+    return corrected(pd.DataFrame(rows), ["change", "misread"])
 
 
 def answer_tokens(recording: Recording, position: str) -> Int[np.ndarray, " facts"]:

@@ -16,7 +16,7 @@ from interfere.errors import InputError
 from interfere.measures.control_task import control_labels, recurring
 from interfere.measures.fold_readers import Kind, fold_readers, is_constant, read
 from interfere.measures.folds import FOLDS, LEAST, Folds, fact_folds
-from interfere.measures.interval_columns import interval_columns
+from interfere.measures.interval_columns import corrected, interval_columns
 from interfere.measures.rows import Labels
 from interfere.measures.statistics import Interval, mean_interval
 from interfere.models.layers import layer
@@ -127,10 +127,11 @@ def probes(
 ) -> pd.DataFrame:
     """A probe at each hook and position: a row each, in forward order.
 
-    Columns: hook, layer (missing outside the blocks), position, then the fields of
-    `Probe`, each interval as `…`, `…_low`, `…_high` and `…_smallest`. The control task's
-    types are the last tokens of the subjects. Known against unknown: give both recordings
-    and `labels=["known"] * n + ["unknown"] * m`.
+    Columns: hook, layer (missing outside the blocks), position, then the fields of `Probe`,
+    each interval as `…`, `…_low`, `…_high` and `…_smallest`, of selectivity and gain
+    also `…_p` and `…_p_holm` (over hooks and positions). The control task's types are
+    the last tokens of the subjects. Known against unknown: give both recordings and
+    `labels=["known"] * n + ["unknown"] * m`.
 
     Args:
         recordings: of one model, with the position subject_last; several are read as one.
@@ -173,7 +174,8 @@ def probes(
         rows.append(
             {"hook": hook, "layer": layer(hook), "position": position} | _flat(found)
         )
-    return pd.DataFrame(rows).astype({"layer": "Int64"})
+    found = corrected(pd.DataFrame(rows), ["selectivity", "gain"])
+    return found.astype({"layer": "Int64"})
 
 
 def _right(

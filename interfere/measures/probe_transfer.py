@@ -15,7 +15,7 @@ from interfere.errors import InputError
 from interfere.measures.comparison import Comparison
 from interfere.measures.fold_readers import Kind, fold_readers, is_constant, read
 from interfere.measures.folds import FOLDS, LEAST, Folds, fact_folds
-from interfere.measures.interval_columns import interval_columns
+from interfere.measures.interval_columns import corrected, interval_columns
 from interfere.measures.rows import Array, Labels, as_codes
 from interfere.measures.statistics import Interval, mean_interval
 from interfere.models.layers import layer
@@ -181,11 +181,12 @@ def probe_transfer(
     """`readings` at each hook and position, in forward order.
 
     Columns: hook, layer (missing outside the blocks), position, among, then the fields of
-    `ProbeTransfer`, each interval as `…`, `…_low`, `…_high` and `…_smallest`, then chance,
-    classes and left_out (facts of classes that are too small). A row each for `among`
-    "all" facts, the "forgotten" (right before and wrong after) and the "kept" (right at
-    both times); the latter two where scores were recorded and there are such facts. A
-    forgotten fact that is erased is gone; one that is misread is still there.
+    `ProbeTransfer`, each interval as `…`, `…_low`, `…_high` and `…_smallest` (of
+    erased, misread and shift also `…_p` and `…_p_holm`, over hooks and positions), then
+    chance, classes and left_out (facts of classes that are too small). A row each for
+    `among` "all" facts, the "forgotten" (right before and wrong after) and the "kept"
+    (right at both times); the latter two where scores were recorded and there are such
+    facts. A forgotten fact that is erased is gone; one that is misread is still there.
 
     Args:
         change: before and after.
@@ -221,7 +222,8 @@ def probe_transfer(
         "classes": len(folds.classes),
         "left_out": folds.facts - len(folds.rows),
     }
-    return pd.DataFrame(rows).assign(**classes).astype({"layer": "Int64"})
+    table = corrected(pd.DataFrame(rows), ["erased", "misread", "shift"], by="among")
+    return table.assign(**classes).astype({"layer": "Int64"})
 
 
 def _outcomes(change: Comparison) -> dict[str, Array]:

@@ -196,7 +196,9 @@ def p_value(
 ) -> float:
     """Two-sided: 1 - the level at which `percentiles` has its end at `null`.
 
-    No smaller than 2 / (resamples + 1) before the widening for few clusters; NaN where the
+    Where no resample reaches `null`, p is Student's, of the resamples' mean and spread, and
+    no larger than what a further resample that did would give: else p of many tests at
+    once, which are multiplied, would tell how many resamples there were. NaN where the
     interval is NaN.
     """
     effective = _effective(clusters)
@@ -204,7 +206,10 @@ def p_value(
         return float("nan")
     beyond = min(int((draws <= null).sum()), int((draws >= null).sum()))
     share = min(0.5, (beyond + 1) / (len(draws) + 1))
-    student = -stats.norm.ppf(share) * np.sqrt((effective - 1) / effective)
+    normal = -stats.norm.ppf(share)
+    if not beyond and (spread := float(draws.std(ddof=1))):
+        normal = max(normal, abs(float(draws.mean()) - null) / spread)
+    student = normal * np.sqrt((effective - 1) / effective)
     return float(2 * stats.t.sf(student, effective - 1))
 
 

@@ -40,9 +40,8 @@ def bootstrap(
 
     The value is the mean of what single seeds give, so it says how well one run is
     described; their range stands beside it. Intervals are widened for few or unequal
-    clusters as in `statistics.percentiles`, and p-values are where they touch the null: no
-    smaller than 2 / (resamples + 1) before that widening. All NaN where the statistic is
-    NaN in a resample.
+    clusters as in `statistics.percentiles`, and p-values are where they touch the null
+    (`statistics.p_value`). All NaN where the statistic is NaN in a resample.
 
     Args:
         statistic: see `Statistic`; weights of 1 are the facts as they are.

@@ -152,6 +152,15 @@ def test_p_is_where_the_interval_reaches_the_null(null):
     assert nearest == pytest.approx(null, abs=0.01)
 
 
+def test_beyond_all_resamples_p_is_students():
+    values = 1 + np.random.default_rng(0).normal(size=40)
+    few, many = (
+        mean_interval(values[None], range(40), resamples=n).p_value for n in (200, 9000)
+    )
+    expected = stats.ttest_1samp(values, 0).pvalue
+    assert np.log10([few, many]) == pytest.approx(np.log10(expected), abs=0.8)
+
+
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 10**6), mean=st.floats(-0.6, 0.6))
 def test_a_difference_shows_where_its_p_is_below_5_percent(seed, mean):
