@@ -94,6 +94,28 @@ def mean_interval(
     return _interval(columns, _mean, seeds, clusters, level, resamples, seed)
 
 
+def pooled_interval(
+    values: Real[np.ndarray, " rows"],
+    clusters: Labels,
+    seeds: Labels,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Mean over rows, where each seed has facts of its own: those that it forgot, say.
+
+    An answer is drawn with its facts of every seed. A row a seed and fact: `clusters` and
+    `seeds` label each; the rest as in `mean_interval`.
+    """
+    found = mean_interval(
+        np.asarray(values)[None], clusters, level=level, resamples=resamples, seed=seed
+    )
+    codes = as_codes(seeds, len(np.asarray(values)))
+    each = np.bincount(codes, np.asarray(values, dtype=np.float64)) / np.bincount(codes)
+    return replace(found, seeds_low=float(each.min()), seeds_high=float(each.max()))
+
+
 def difference_interval(
     a: Real[np.ndarray, "seeds1 facts1"],
     b: Real[np.ndarray, "seeds2 facts2"],

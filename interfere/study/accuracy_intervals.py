@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from interfere.measures.statistics import mean_interval
+from interfere.measures.statistics import pooled_interval
 from interfere.study.accuracies import ACCURACIES
 
 RESAMPLES = 2000
@@ -29,10 +29,14 @@ def accuracy_intervals(facts: pd.DataFrame, *, at_end: bool = False) -> pd.DataF
         known = known[known["step"] == last]
     rows = []
     for (arm, name, step), own in known.groupby(["arm", "set", "step"], sort=False):
-        right = own["right"].to_numpy(float)
-        found = asdict(mean_interval(right[None], own["answer"], resamples=RESAMPLES))
-        seeds = own.groupby("seed")["right"].mean()
-        found |= {"seeds_low": seeds.min(), "seeds_high": seeds.max()}
+        found = asdict(
+            pooled_interval(
+                own["right"].to_numpy(float),
+                own["answer"],
+                own["seed"],
+                resamples=RESAMPLES,
+            )
+        )
         place = {"arm": arm, "metric": ACCURACIES[name], "step": step}
         place["epoch"] = own["epoch"].iloc[0]
         rows.append(place | {column: found[column] for column in COLUMNS})

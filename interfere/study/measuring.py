@@ -13,6 +13,7 @@ from interfere.study.moved_weights import moved_weights
 from interfere.study.patched_arms import patching, shifts
 from interfere.study.prediction_table import prediction_table
 from interfere.study.preparation import Prepared, Say, prepare
+from interfere.study.repaired_arms import repairs
 from interfere.study.results_folder import read_results
 from interfere.study.runner import plan
 from interfere.study.study import Study
@@ -24,6 +25,7 @@ STEPS: dict[str, Step] = {
     "weights": moved_weights,
     "patching": patching,
     "shifts": shifts,
+    "repairs": repairs,
     "gradients": gradient_tables,
     "prediction": prediction_table,
     "leave-out": leave_out_table,

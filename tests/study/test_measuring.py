@@ -25,6 +25,7 @@ from interfere.study.mechanisms import CONTRASTS, FILES, MECHANISMS, mechanisms
 from interfere.study.moved_weights import FILE as WEIGHTS
 from interfere.study.patched_arms import PATCHING, SHIFT, some_blocks
 from interfere.study.preparation import prepare
+from interfere.study.repaired_arms import FILE as REPAIRS
 from interfere.study.results_folder import recordings
 from interfere.study.runner import plan, reproduce
 from interfere.study.study import Study
@@ -39,7 +40,7 @@ CHANGES = (
     "seeds=[0, 1]",
     "keep_weights=true",
 )
-ABOVE = ("mechanisms", "weights", "patching", "shifts")
+ABOVE = ("mechanisms", "weights", "patching", "shifts", "repairs")
 """The other steps have tests of their own."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -253,6 +254,12 @@ def test_what_needs_weights_is_there(folder, study):
     assert set(patched["layer"]) == {0, 1, 2, 3}
     shift = pd.read_csv(folder / SHIFT)
     assert set(shift["position"]) == {"subject_last", "prompt_last"}
+    repaired = pd.read_csv(folder / REPAIRS).set_index(["arm", "repair", "measure"])
+    top, random = (
+        repaired.loc[("SFT", f"{which} direction out", "plasticity"), "value"]
+        for which in ("top", "random")
+    )
+    assert top < random <= 0
     weights = pd.read_csv(folder / WEIGHTS)
     assert len(weights.groupby(["arm", "seed"])) == 6
     assert (weights["norm"] > 0).all()
@@ -282,7 +289,7 @@ def test_tables_older_than_the_results_are_not_shown(folder, tmp_path):
 
 
 def test_a_second_call_computes_nothing(folder, study, monkeypatch):
-    files = [folder / name for name in (*FILES, PATCHING, SHIFT, WEIGHTS)]
+    files = [folder / name for name in (*FILES, PATCHING, SHIFT, WEIGHTS, REPAIRS)]
     before = [file.stat().st_mtime_ns for file in files]
     monkeypatch.setattr("interfere.study.kept_models.load_model", None)
     measure(study)

@@ -1,0 +1,145 @@
+"""What brings a study's old answers back without the old data: directions out, a reminder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from interfere import cache
+from interfere.errors import InputError
+from interfere.facts.fact import FactSet
+from interfere.interventions.recovery import Recovery, recovery
+from interfere.interventions.remove_direction import remove_directions
+from interfere.measures.statistics import Interval, mean_interval, pooled_interval
+from interfere.models.answering import ask
+from interfere.models.model import Model
+from interfere.study.factors import Runs
+from interfere.study.fresh import is_fresh
+from interfere.study.kept_models import kept_models, looked_into, weights_are_kept
+from interfere.study.mechanism_rows import ordered, row
+from interfere.study.preparation import Prepared, Say
+from interfere.study.study import Arm
+
+FILE = "repairs.csv"
+
+Which = Literal["top", "random"]
+
+
+def repairs(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
+    """Write repairs.csv, unless it is as new as the results.
+
+    A row an arm (plain SFT, and self-distillation on the same keys), repair and measure;
+    columns measure, value, low, high (95 %, answers resampled, seeds averaged), seeds_low,
+    seeds_high, smallest.
+
+    - repair "top direction out", "random direction out" (`remove_directions`, one of each
+      matrix): stability and plasticity, the shares of held-out and of new facts that are
+      right then, less those of the arm as it is.
+    - repair "reminder" (`recovery`, one halving a seed): of the forgotten facts, those
+      right after a brief training on the other half (recovered), on as many kept ones
+      (control), beyond_control; gain and control_gain of their log-probability, nats. Both
+      hold what can be guessed. Facts are those that each seed forgot; a seed that forgot too
+      few has none.
+
+    Args:
+        prepared: the study's common start.
+        runs: jobs and their folders; without kept weights nothing is written.
+        folder: the study's results.
+        say: is told in a line what goes on.
+    """
+    study = prepared.study
+    if is_fresh(folder / FILE) or not weights_are_kept(study, "repairs", say):
+        return
+    rows = []
+    for name in looked_into(study):
+        say(f"repairing {name!r}: directions out of its weights, a reminder")
+        arm = next(arm for arm in study.arms if arm.name == name)
+        found = [
+            *_removals(prepared, arm, _by_seed(prepared, runs, name)),
+            *_reminders(prepared, _by_seed(prepared, runs, name), say),
+        ]
+        rows += [{"arm": name} | one for one in found]
+    if rows:
+        table = ordered(rows, ["arm", "repair"]).drop(columns="position")
+        with cache.whole_file(folder / FILE) as draft:
+            table.to_csv(draft, index=False)
+
+
+def _by_seed(prepared: Prepared, runs: Runs, arm: str) -> Iterator[tuple[int, Model]]:
+    """The tuned model under each seed, with the seed."""
+    return zip(prepared.study.seeds, kept_models(prepared, runs, arm), strict=True)
+
+
+def _removals(
+    prepared: Prepared, arm: Arm, models: Iterator[tuple[int, Model]]
+) -> Iterator[dict[str, object]]:
+    old = prepared.split.held_out
+    changes: dict[tuple[Which, str], list[np.ndarray]] = {}
+    for seed, tuned in models:
+        sets = {"stability": old, "plasticity": prepared.new_facts(arm.keys, seed)}
+        plain = {measure: _right(tuned, facts) for measure, facts in sets.items()}
+        for which in get_args(Which):
+            model = remove_directions(prepared.start, tuned, which=which, seed=seed).model
+            for measure, facts in sets.items():
+                moved = _right(model, facts) - plain[measure]
+                changes.setdefault((which, measure), []).append(moved)
+    # A key has its fact's answer, whatever the seed called its subject.
+    answers = {"stability": _answers(old), "plasticity": _answers(prepared.split.unknown)}
+    for (which, measure), seeds in changes.items():
+        found = mean_interval(np.stack(seeds), answers[measure])
+        yield {"repair": f"{which} direction out"} | row(measure, found)
+
+
+def _reminders(
+    prepared: Prepared, models: Iterator[tuple[int, Model]], say: Say
+) -> Iterator[dict[str, object]]:
+    found: list[Recovery] = []
+    for seed, tuned in models:
+        try:
+            found.append(
+                recovery(
+                    prepared.start,
+                    tuned,
+                    prepared.split.held_out,
+                    halvings=1,
+                    learning_rate=prepared.study.train.learning_rate,
+                    batch_size=prepared.study.train.batch_size,
+                    seed=seed,
+                )
+            )
+        except InputError as reason:
+            say(f"no reminder: {reason}")
+    if not found:
+        return
+    for measure, interval in _over_seeds(found):
+        yield {"repair": "reminder"} | row(measure, interval)
+
+
+def _over_seeds(found: list[Recovery]) -> Iterator[tuple[str, Interval]]:
+    """Seeds forgot different facts: facts of all are averaged."""
+    outcomes = pd.concat(one.outcomes.assign(seed=i) for i, one in enumerate(found))
+    right, control = (outcomes[name].astype(float) for name in ("right", "control_right"))
+    start = outcomes["logprob_after"]
+    values = {
+        "recovered": right,
+        "control": control,
+        "beyond_control": right - control,
+        "gain": outcomes["logprob"] - start,
+        "control_gain": outcomes["control_logprob"] - start,
+    }
+    for measure, own in values.items():
+        yield (
+            measure,
+            pooled_interval(own.to_numpy(), outcomes["answer"], outcomes["seed"]),
+        )
+
+
+def _right(model: Model, facts: FactSet) -> Float64[np.ndarray, " facts"]:
+    return ask(model, facts, sampling=False).right.astype(float)
+
+
+def _answers(facts: FactSet) -> list[str]:
+    return [fact.answer for fact in facts]
