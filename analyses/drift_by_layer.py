@@ -25,6 +25,11 @@ def tabulate(results: pd.DataFrame) -> pd.DataFrame:
     chosen = chosen[layers.notna()].assign(layer=layers)
     if chosen.empty:
         raise InputError(f"results hold no drift of the residual stream at {POSITION}")
+    if missing := set(METRICS) - set(chosen["metric"]):
+        raise InputError(
+            f"results lack {', '.join(sorted(missing))}: an earlier version made them; run "
+            "the study again"
+        )
     keys = ["arm", "layer", "epoch"]
     table = chosen.pivot_table(index=keys, columns="metric", values="value", sort=False)
     return table.reset_index().astype({"layer": int})

@@ -115,11 +115,13 @@ def _harm(axis: Axes, own: pd.DataFrame, side: str) -> None:
     axis.plot(value, place, "k.", markersize=2.5)
     axis.axvline(0, color="0.4", linewidth=0.8)
     # A few old facts suffer a hundred times what most do: neither must flatten the other.
-    tiny = np.finfo(float).tiny
-    axis.set_xscale("symlog", linthresh=max(float(np.median(np.abs(value))), tiny))
-    ends = np.maximum([-low.min(), high.max()], tiny)
-    below, above = 10 ** np.floor(np.log10(ends))
-    axis.set_xticks([-below, 0, above], minor=False)
+    linear = float(np.median(np.abs(value)))
+    if linear > 0:
+        axis.set_xscale("symlog", linthresh=linear)
+        ends = np.array([value.min(), value.max()])
+        far = ends[np.abs(ends) > linear]
+        decades = np.sign(far) * 10 ** np.floor(np.log10(np.abs(far)))
+        axis.set_xticks(np.unique([0, *decades]), minor=False)
     axis.set_title("harm", fontsize="medium")
     axis.tick_params(labelleft=False)
 

@@ -19,6 +19,7 @@ from interfere.activations.recording import open_recording
 from interfere.errors import InputError
 from interfere.measures.comparison import compare
 from interfere.measures.folds import fact_folds
+from interfere.measures.holm import holm
 from interfere.measures.probe_transfer import readings, together
 from interfere.models.layers import residual_layer
 from interfere.plotting import style
@@ -78,7 +79,10 @@ def tabulate(study: Path) -> pd.DataFrame:
             f"{study}: no residual stream at {' or '.join(POSITIONS)} was recorded; add "
             "blocks.*.hook_out to record.hooks"
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    # SHARES are held against chance, of which there is no test.
+    by = table.groupby(["arm", "part"], sort=False)["p_value"]
+    return table.assign(p_holm=by.transform(lambda p: holm(p.to_numpy(float))))
 
 
 def _places(hooks: list[str], positions: list[str]) -> list[dict[str, object]]:

@@ -10,7 +10,14 @@ from torch import Tensor
 from interfere.errors import InputError
 from interfere.measures.cluster_pairs import common_codes
 from interfere.measures.metrics import Metric, place
-from interfere.measures.permuted import PERMUTATIONS, Permuted, against_permuted, dealt_anew
+from interfere.measures.permuted import (
+    NOTHING,
+    PERMUTATIONS,
+    Permuted,
+    against_permuted,
+    can_be_dealt,
+    dealt_anew,
+)
 from interfere.measures.rows import Labels
 from interfere.measures.statistics import Interval, mean_interval
 
@@ -22,9 +29,11 @@ class CrossNeighbours:
     per_fact: Float64[np.ndarray, " old"]
     """Share of new facts among the k nearest of each old fact, itself left out; [0, 1]."""
     share: Interval
-    """Mean over old facts; `null` is the share under mixing, new / (old + new - 1)."""
+    """Mean over old facts; `null` is the share under mixing: new / (old + new - 1), or with
+    the answers of both sets the mean of `permuted`."""
     permuted: Permuted
-    """The same share with the labels old and new permuted."""
+    """The same share with the labels old and new dealt anew; NaN, with a warning, where
+    answers are too few."""
     k: int
 
 
@@ -85,16 +94,15 @@ def cross_neighbours(
         )
     else:
         codes = np.arange(count)
-    generator = np.random.default_rng(seed)
-    permuted = np.empty(permutations)
-    for draw in range(permutations):
-        labels = dealt_anew(is_new, codes, generator)
-        permuted[draw] = labels[nearest[~labels]].mean()
     clusters = np.arange(len(x)) if answers is None else answers
     found = mean_interval(shares[None], clusters, resamples=resamples, seed=seed)
-    return CrossNeighbours(
-        per_fact=shares,
-        share=found.against(len(y) / (count - 1)),
-        permuted=against_permuted(found.value, permuted),
-        k=k,
-    )
+    permuted = NOTHING
+    if can_be_dealt(is_new, codes, name):
+        generator = np.random.default_rng(seed)
+        drawn = np.empty(permutations)
+        for draw in range(permutations):
+            labels = dealt_anew(is_new, codes, generator)
+            drawn[draw] = labels[nearest[~labels]].mean()
+        permuted = against_permuted(found.value, drawn)
+    mixed = len(y) / (count - 1) if new_answers is None else permuted.mean
+    return CrossNeighbours(shares, found.against(mixed), permuted, k)

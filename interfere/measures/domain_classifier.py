@@ -18,7 +18,13 @@ from interfere.measures.cluster_pairs import (
     interval_of_draws,
 )
 from interfere.measures.metrics import place
-from interfere.measures.permuted import Permuted, against_permuted, dealt_anew
+from interfere.measures.permuted import (
+    NOTHING,
+    Permuted,
+    against_permuted,
+    can_be_dealt,
+    dealt_anew,
+)
 from interfere.measures.rows import Labels
 from interfere.measures.statistics import Interval
 
@@ -94,17 +100,18 @@ def domain_classifier(
     rows = np.concatenate([x, y])
     is_new = np.arange(len(rows)) >= len(x)
     generator = np.random.default_rng(seed)
-    deals = (dealt_anew(is_new, answers, generator) for _ in range(shuffles))
+    dealt = can_be_dealt(is_new, answers, name)
+    deals = (dealt_anew(is_new, answers, generator) for _ in range(shuffles * dealt))
     labels = np.stack([is_new, *deals])
     fold = np.empty(len(rows), dtype=np.int64)
-    dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a class has fewer answers than folds
-        for i, (_, held) in enumerate(dealt.split(rows, is_new, answers)):
+        for i, (_, held) in enumerate(splitter.split(rows, is_new, answers)):
             fold[held] = i
     scores = _scores(rows, labels, fold)
     aucs = np.array([_auc(*row, fold) for row in zip(scores, labels, strict=True)])
-    shuffled = against_permuted(float(aucs[0]), aucs[1:])
+    shuffled = _shuffled(aucs, name) if dealt else NOTHING
     draws = _draws(scores[0], is_new, fold, answers, resamples, seed)
     return DomainClassifier(
         auc=interval_of_draws(float(aucs[0]), draws, answers, name=name, null=0.5),
@@ -113,6 +120,19 @@ def domain_classifier(
         scores=scores[0],
         folds=fold,
     )
+
+
+def _shuffled(aucs: Float64[np.ndarray, " labels"], name: str) -> Permuted:
+    """Against deals that leave no fold with facts of both sets, nothing can be said."""
+    found = aucs[1:][np.isfinite(aucs[1:])]
+    if len(found) < 0.8 * len(aucs[1:]):
+        warnings.warn(
+            f"{name}: shuffled labels are NaN: with whole answers dealt, folds often lack one "
+            "of the sets; it needs more answers of each",
+            stacklevel=3,
+        )
+        return NOTHING
+    return against_permuted(float(aucs[0]), found)
 
 
 def _scores(

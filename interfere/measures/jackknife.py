@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int
 from scipy import stats
 
 from interfere.errors import InputError
-from interfere.measures.rows import Array, Labels, as_codes
+from interfere.measures.rows import ROUNDING, Array, Labels, as_codes
 
 GROUPS = 20
 
@@ -89,7 +89,8 @@ def jackknife(
     error = np.sqrt((np.square(pseudo - centre) / (h - 1)).mean(0))
     freedom = facts**2 / np.square(sizes).sum() - 1
     width = stats.t.ppf(0.5 + level / 2, freedom) * error
-    student = np.abs(value) / np.where(error > 0, error, np.nan)
+    still = error <= ROUNDING * np.abs(value)
+    student = np.abs(value) / np.where(still, np.nan, error)
     p_value = 2 * stats.t.sf(student, freedom)
     ends = value - width, value + width, error, p_value
     low, high, error, p_value = (np.asarray(x) for x in ends)

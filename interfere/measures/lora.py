@@ -28,7 +28,8 @@ def read_adapter(folder: str | Path) -> dict[str, LowRank]:
 
     Needs safetensors alone, not peft. scale is lora_alpha / r, or lora_alpha / √r with
     use_rslora (arXiv 2312.03732); rank_pattern and alpha_pattern are heeded. The deltas of
-    Conv1D weights are [out, in] too; those of embeddings [vocabulary, d].
+    Conv1D weights are [out, in] too; those of embeddings [vocabulary, d], whose frozen base,
+    which peft saves beside them, is passed over.
 
     Raises:
         InputError: no such files, another kind of adapter (DoRA's delta is not B · A), or
@@ -38,8 +39,8 @@ def read_adapter(folder: str | Path) -> dict[str, LowRank]:
     config = _config(place)
     factors: dict[str, dict[str, np.ndarray]] = {}
     for name, value in _tensors(place).items():
-        if ".base_layer." in name:
-            continue  # peft saves an embedding beside its factors, as it was
+        if name.endswith((".embed_tokens.base_layer.weight", ".wte.base_layer.weight")):
+            continue  # peft saves a trained embedding's frozen base beside its factors
         found = _FACTOR.fullmatch(name)
         if not found:
             raise InputError(

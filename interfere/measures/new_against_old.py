@@ -35,6 +35,7 @@ class _Place:
     rank: int
     k: int
     metric: Metric
+    permutations: int
     seed: int
     name: str
 
@@ -47,6 +48,7 @@ def _new_neighbours(at: _Place) -> Found:
         metric=at.metric,
         answers=at.answers[0],
         new_answers=at.answers[1],
+        permutations=at.permutations,
         seed=at.seed,
         name=at.name,
     )
@@ -55,19 +57,38 @@ def _new_neighbours(at: _Place) -> Found:
 
 def _answer_ratio(at: _Place) -> Found:
     found = answer_distance(
-        at.old, at.new, *at.answers, metric=at.metric, seed=at.seed, name=at.name
+        at.old,
+        at.new,
+        *at.answers,
+        metric=at.metric,
+        permutations=at.permutations,
+        seed=at.seed,
+        name=at.name,
     )
     return found.ratio, found.permuted
 
 
 def _domain_auc(at: _Place) -> Found:
-    found = domain_classifier(at.old, at.new, *at.answers, seed=at.seed, name=at.name)
+    found = domain_classifier(
+        at.old,
+        at.new,
+        *at.answers,
+        shuffles=at.permutations,
+        seed=at.seed,
+        name=at.name,
+    )
     return found.auc, found.shuffled
 
 
 def _mean_angle(at: _Place) -> Found:
     found = principal_angles(
-        at.old, at.new, rank=at.rank, answers=at.answers, seed=at.seed, name=at.name
+        at.old,
+        at.new,
+        rank=at.rank,
+        answers=at.answers,
+        permutations=at.permutations,
+        seed=at.seed,
+        name=at.name,
     )
     return found.mean, found.permuted
 
@@ -92,6 +113,7 @@ def new_against_old(
     rank: int = 16,
     k: int = 10,
     metric: Metric = "cosine",
+    permutations: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """A row a hook, position and measure: its value, interval, and what mixed labels give.
@@ -114,6 +136,8 @@ def new_against_old(
         rank: directions of `mean_angle`.
         k: neighbours of `new_neighbours`.
         metric: of `new_neighbours` and `answer_ratio`.
+        permutations: at each place; None: 40 for each place, so that p_holm can fall below
+            .05, and 99 at least.
         seed: of all permutations, folds and resamples.
 
     Raises:
@@ -127,13 +151,15 @@ def new_against_old(
     hooks = old.hooks if hooks is None else hooks
     positions = old.positions if positions is None else positions
     check_places(recordings, hooks, positions)
+    places = list(product(hooks, positions))
+    permutations = max(99, 40 * len(places)) if permutations is None else permutations
     answers = old.table["answer"], new.table["answer"]
     rows = []
-    for hook, position in product(hooks, positions):
+    for hook, position in places:
         name = f"{hook}/{position}"
         x, y = (as_rows(r[hook, position].numpy(), name) for r in (old, new))
 
-        at = _Place(x, y, answers, rank, k, metric, seed, name)
+        at = _Place(x, y, answers, rank, k, metric, permutations, seed, name)
         for measure in measures:
             interval, permuted = MEASURES[measure](at)
             rows.append(

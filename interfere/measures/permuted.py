@@ -1,13 +1,18 @@
 """What a number would be if labels meant nothing: its values under permuted labels."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
+from scipy.special import gammaln
 
 from interfere.errors import InputError
 
 PERMUTATIONS = 999
+
+LEAST_DEALS = 40
+"""Below, no p-value could reach .05."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,9 @@ def dealt_anew(
     """Which facts are new, dealt again as they would be if new facts were like old ones.
 
     Within an answer that both sets have, facts change places. An answer that lies in one
-    set goes as a whole, to as many answers of each set as there were: its facts are alike,
-    and dealt one by one they would give a null that is too narrow.
+    set changes places with others of as many facts, as a whole: its facts are alike, and
+    dealt one by one they would give a null that is too narrow. So each set keeps its size;
+    an answer of a size of its own stays where it is.
 
     Args:
         is_new: a flag a fact of old ∪ new.
@@ -47,9 +53,39 @@ def dealt_anew(
     found[shuffled] = is_new[blocks]
     share = np.bincount(answers, is_new) / np.bincount(answers)
     whole = (share == 0) | (share == 1)
-    side = share == 1
-    side[whole] = generator.permutation(side[whole])
+    side, size = share == 1, np.bincount(answers)
+    for alike in (whole & (size == n) for n in np.unique(size[whole])):
+        side[alike] = generator.permutation(side[alike])
     return np.where(whole[answers], side[answers], found)
+
+
+def can_be_dealt(
+    is_new: Bool[np.ndarray, " facts"], answers: Int[np.ndarray, " facts"], name: str
+) -> bool:
+    """Whether `dealt_anew` has LEAST_DEALS or more results; warns if not."""
+    new, size = np.bincount(answers, is_new), np.bincount(answers)
+    whole = (new == 0) | (new == size)
+    ways = _log_choices(size[~whole], new[~whole]).sum()
+    for n in np.unique(size[whole]):
+        alike = whole & (size == n)
+        ways += _log_choices(np.asarray(alike.sum()), np.asarray((new[alike] > 0).sum()))
+    enough = bool(ways >= np.log(LEAST_DEALS))
+    if not enough:
+        warnings.warn(
+            f"{name}: what mixed labels give is NaN: facts can be dealt to the two sets in "
+            f"{round(float(np.exp(ways)))} ways only; it needs more answers",
+            stacklevel=3,
+        )
+    return enough
+
+
+def _log_choices(n: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """Logarithm of the ways to choose k of n."""
+    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+
+
+NOTHING = Permuted(*(float("nan"),) * 4)
+"""Where labels can't be permuted."""
 
 
 def against_permuted(
@@ -65,7 +101,7 @@ def against_permuted(
     if not len(permuted):
         raise InputError("permutations must be 1 or more, got 0")
     if not (np.isfinite(value) and np.isfinite(permuted).all()):
-        return Permuted(*(float("nan"),) * 4)
+        return NOTHING
     # Equal up to rounding is equal: sums come in another order.
     slack = 1e-12 * max(abs(value), float(np.abs(permuted).max()))
     above = 1 + int((permuted >= value - slack).sum())

@@ -220,19 +220,29 @@ def p_value(
 
     Where no resample reaches `null`, p is Student's, of the resamples' mean and spread, and
     no larger than what a further resample that did would give: else p of many tests at
-    once, which are multiplied, would tell how many resamples there were. NaN where the
-    interval is NaN.
+    once, which are multiplied, would tell how many resamples there were. No smaller than a
+    sign-flip test's, 2 / 2ᵐ for m clusters. NaN where the interval is NaN, or no resample
+    differs from another.
+
+    Small p of a skewed mean of few clusters is too small, as in every test of it: of
+    lognormal values 2.3, .8 and .5 % had p below .001 with 20, 40 and 127 clusters, and 14,
+    9 and 6 % below .05 (sign flips: 2.5, 1.8, 1.5 and 15, 12, 7 %). Of normal values it is
+    right.
     """
     effective = _effective(clusters)
     if _undefined(draws, effective):
         return float("nan")
     beyond = min(int((draws <= null).sum()), int((draws >= null).sum()))
     share = min(0.5, (beyond + 1) / (len(draws) + 1))
+    spread = float(draws.std(ddof=1))
+    if spread <= ROUNDING * np.abs(draws).max():
+        return float("nan")
     normal = -stats.norm.ppf(share)
-    if not beyond and (spread := float(draws.std(ddof=1))):
+    if not beyond:
         normal = max(normal, abs(float(draws.mean()) - null) / spread)
     student = normal * np.sqrt((effective - 1) / effective)
-    return float(2 * stats.t.sf(student, effective - 1))
+    least = 2.0 ** (1 - len(set(as_codes(clusters, len(np.asarray(clusters))))))
+    return max(float(2 * stats.t.sf(student, effective - 1)), least)
 
 
 def _undefined(draws: Float64[np.ndarray, " resamples"], effective: float) -> bool:

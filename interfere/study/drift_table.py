@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from interfere.activations.recording import Recording
@@ -17,17 +18,21 @@ RESAMPLES = 2000
 def drift_table(before: Recording | Path, after: Recording | Path) -> pd.DataFrame:
     """Mean drift (1 - cosine) over facts: a row a hook and position.
 
-    Columns: hook, position, drift, low, high (95 %, answers resampled).
+    Columns: hook, position, drift, low, high (95 %, answers resampled); NaN where a fact's
+    is (an activation of length 0; `measures.drift` warns).
     """
     change = compare(before, after)
     facts = change.pair.before.table.set_index("id")["answer"]
     rows = []
     for (hook, position), own in change.drift().groupby(["hook", "position"], sort=False):
-        found = mean_interval(
-            own["drift"].to_numpy()[None], facts[own["fact"]], resamples=RESAMPLES
-        )
         place = {"hook": hook, "position": position}
-        rows.append(place | {"drift": found.value, "low": found.low, "high": found.high})
+        numbers = dict.fromkeys(METRICS, np.nan)
+        if own["drift"].notna().all():
+            found = mean_interval(
+                own["drift"].to_numpy()[None], facts[own["fact"]], resamples=RESAMPLES
+            )
+            numbers = {"drift": found.value, "low": found.low, "high": found.high}
+        rows.append(place | numbers)
     return pd.DataFrame(rows)
 
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from interfere import cache
 from interfere.measures.statistics import Interval, difference_interval
 from interfere.study.accuracy_intervals import accuracy_intervals
 from interfere.study.end_outcomes import end_change, learnt
+from interfere.study.mechanism_rows import seeds_mean
 from interfere.study.outcomes import (
     Level,
     Loss,
@@ -63,13 +65,14 @@ def losses(
 def headline(study: Path) -> pd.DataFrame:
     """A row an arm: accuracies at the end, and net loss at each level with its interval.
 
-    Columns `task`, `plasticity`, `plasticity_paraphrase`, `stability` (accuracies, each with
-    `…_low`, `…_high`); `behavioural_interference`, `interference_size`,
-    `interference_direction` likewise, the ends of the last two being the means of the
-    seeds' own; `forgetting` (the paper's), `net_loss_<level>` and `net_loss_<level>_beyond`
-    (minus the control's), each with `…_low`, `…_high`, `…_seeds` and `…_smallest`: the
-    smallest difference from 0 that the study could have shown. Where the study has
-    validation facts, `validation_net_loss_…` likewise: what settings are chosen by.
+    Columns `task`, `plasticity`, `plasticity_paraphrase`, `stability` (accuracies, each
+    with `…_low`, `…_high`); `behavioural_interference`, `interference_size`,
+    `interference_direction` likewise, value and ends of the last two being the means of
+    the seeds' own (NaN where one seed's is); `forgetting` (the paper's),
+    `net_loss_<level>` and `net_loss_<level>_beyond` (minus the control's), each with
+    `…_low`, `…_high`, `…_seeds` and `…_smallest`: the smallest difference from 0 that
+    the study could have shown. Where the study has validation facts,
+    `validation_net_loss_…` likewise: what settings are chosen by.
     """
     configuration, results, facts = read(study)
     sets: list[tuple[str, Measured]] = [("", "held_out")]
@@ -81,13 +84,13 @@ def headline(study: Path) -> pd.DataFrame:
     rows = []
     for arm in configuration.arms:
         row: dict[str, object] = {"arm": arm.name, "seeds": len(seeds_of(facts, arm.name))}
-        own = results[results["arm"] == arm.name].groupby("metric")["value"].mean()
+        own = results[results["arm"] == arm.name]
         for metric in ("task", "plasticity", "plasticity_paraphrase", "stability"):
             row |= _ends(metric, accuracy.reindex([(arm.name, metric)]).iloc[0])
         row |= _interval("forgetting", forgetting(facts, arm.name))
         row |= _ends("behavioural_interference", _behavioural(facts, arm.name, control))
         for name in ("interference_size", "interference_direction"):
-            row |= {key: own.get(key, np.nan) for key in _ends(name, None)}
+            row |= _ends(name, next(iter(seeds_mean(own, name)), None))
         for prefix, by_level in found.items():
             for level in LEVELS:
                 name = f"{prefix}net_loss_{level}"
@@ -110,7 +113,7 @@ def _behavioural(
     return asdict(fall)
 
 
-def _ends(name: str, found: Mapping[str, float] | pd.Series | None) -> dict[str, float]:
+def _ends(name: str, found: Mapping[str, Any] | pd.Series | None) -> dict[str, float]:
     """A number and its ends as columns; NaN where there is none."""
     parts = {"": "value", "_low": "low", "_high": "high"}
     return {

@@ -11,6 +11,7 @@ from interfere.interventions.activation_patching import HOOKS, activation_patchi
 from interfere.interventions.counterfactual_shift import counterfactual_shift
 from interfere.interventions.outcomes import outcomes_table
 from interfere.interventions.patching_table import patching_table
+from interfere.measures.holm import holm
 from interfere.study.factors import Runs
 from interfere.study.fresh import is_fresh
 from interfere.study.kept_models import (
@@ -63,7 +64,7 @@ def shifts(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     """Write shift.csv, unless it is as new as the results.
 
     Columns: arm, and those of `outcomes_table` for `counterfactual_shift` at each of
-    SHIFTED_AT. Arms, blocks, facts and arguments as in `patching`.
+    SHIFTED_AT, p_holm being over all of an arm. Arms, blocks, facts and arguments as in `patching`.
     """
     if is_fresh(folder / SHIFT) or not weights_are_kept(prepared.study, "shifts", say):
         return
@@ -72,6 +73,7 @@ def shifts(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     tables = []
     for arm in looked_into(prepared.study):
         say(f"taking the common shift, and the rest, out of {arm!r}")
+        own = []
         for position in SHIFTED_AT:
             found = [
                 counterfactual_shift(
@@ -79,9 +81,11 @@ def shifts(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
                 )
                 for tuned in kept_models(prepared, runs, arm)
             ]
-            table = outcomes_table(found)
-            table.insert(0, "arm", arm)
-            tables.append(table)
+            own.append(outcomes_table(found))
+        table = pd.concat(own, ignore_index=True)
+        table["p_holm"] = holm(table["gain_p"].to_numpy())
+        table.insert(0, "arm", arm)
+        tables.append(table)
     if tables:
         _write(pd.concat(tables, ignore_index=True), folder / SHIFT)
 

@@ -1,4 +1,4 @@
-"""What brings a study's old answers back without the old data: directions out, a reminder."""
+"""What brings a study's old answers back with few old data or none."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +32,8 @@ def repairs(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     """Write repairs.csv, unless it is as new as the results.
 
     A row an arm (plain SFT, and self-distillation on the same keys), repair and measure;
-    columns measure, value, low, high (95 %, answers resampled, seeds averaged), seeds_low,
-    seeds_high, smallest.
+    columns seeds, facts, measure, value, low, high (95 %, answers resampled, seeds
+    averaged), seeds_low, seeds_high, smallest.
 
     - repair "top direction out", "random direction out" (`remove_directions`, one of each
       matrix): stability and plasticity, the shares of held-out and of new facts that are
@@ -41,7 +41,9 @@ def repairs(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     - repair "reminder" (`recovery`, one halving a seed): of the forgotten facts, those
       right after a brief training on the other half (recovered), on as many kept ones
       (control), beyond_control; gain and control_gain of their log-probability, nats. Both
-      hold what can be guessed. Facts are those that each seed forgot; a seed that forgot too
+      hold what can be guessed. learnt: of the facts trained on, those right then; well
+      below 1, the reminder was too short to tell anything. Facts are those that each seed
+      forgot; seeds and facts count those that are averaged, since a seed that forgot too
       few has none.
 
     Args:
@@ -59,11 +61,11 @@ def repairs(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
         arm = next(arm for arm in study.arms if arm.name == name)
         found = [
             *_removals(prepared, arm, _by_seed(prepared, runs, name)),
-            *_reminders(prepared, _by_seed(prepared, runs, name), say),
+            *_reminders(prepared, arm, _by_seed(prepared, runs, name), say),
         ]
         rows += [{"arm": name} | one for one in found]
     if rows:
-        table = ordered(rows, ["arm", "repair"]).drop(columns="position")
+        table = ordered(rows, ["arm", "repair", "seeds", "facts"]).drop(columns="position")
         with cache.whole_file(folder / FILE) as draft:
             table.to_csv(draft, index=False)
 
@@ -90,13 +92,14 @@ def _removals(
     answers = {"stability": _answers(old), "plasticity": _answers(prepared.split.unknown)}
     for (which, measure), seeds in changes.items():
         found = mean_interval(np.stack(seeds), answers[measure])
-        yield {"repair": f"{which} direction out"} | row(measure, found)
+        sizes = {"seeds": len(seeds), "facts": len(answers[measure])}
+        yield {"repair": f"{which} direction out"} | sizes | row(measure, found)
 
 
 def _reminders(
-    prepared: Prepared, models: Iterator[tuple[int, Model]], say: Say
+    prepared: Prepared, arm: Arm, models: Iterator[tuple[int, Model]], say: Say
 ) -> Iterator[dict[str, object]]:
-    found: list[Recovery] = []
+    train, found = prepared.study.train, list[Recovery]()
     for seed, tuned in models:
         try:
             found.append(
@@ -105,17 +108,21 @@ def _reminders(
                     tuned,
                     prepared.split.held_out,
                     halvings=1,
-                    learning_rate=prepared.study.train.learning_rate,
-                    batch_size=prepared.study.train.batch_size,
+                    learning_rate=arm.learning_rate or train.learning_rate,
+                    batch_size=train.batch_size,
                     seed=seed,
                 )
             )
         except InputError as reason:
-            say(f"no reminder: {reason}")
+            say(f"no reminder under seed {seed}: {reason}")
     if not found:
         return
+    sizes = {"seeds": len(found), "facts": sum(one.forgotten for one in found)}
     for measure, interval in _over_seeds(found):
-        yield {"repair": "reminder"} | row(measure, interval)
+        yield {"repair": "reminder"} | sizes | row(measure, interval)
+    each = [one.learnt for one in found]
+    learnt = {"value": np.mean(each), "seeds_low": min(each), "seeds_high": max(each)}
+    yield {"repair": "reminder", "measure": "learnt"} | sizes | learnt
 
 
 def _over_seeds(found: list[Recovery]) -> Iterator[tuple[str, Interval]]:

@@ -70,6 +70,12 @@ def test_drift_keeps_the_residual_stream_at_the_subject():
     assert found[numbers].to_numpy().tolist() == [[3, 0.1, 0.05, 0.2]]
 
 
+def test_drift_without_intervals_is_refused():
+    place = {"position": "subject_last", "hook": "blocks.3.hook_out", "epoch": [1.0]}
+    with pytest.raises(InputError, match="lack drift_high, drift_low: an earlier version"):
+        script("drift_by_layer").tabulate(rows(metric="drift", arm="SFT", **place))
+
+
 def test_overlap_lays_the_interval_beside_the_value():
     results = rows(
         keys="hex", position="subject_last", hook="blocks.0.hook_out", seed=0,

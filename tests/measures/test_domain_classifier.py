@@ -63,6 +63,13 @@ def test_sets_that_are_one_give_a_half():
     assert np.mean(p_values) > 0.35
 
 
+def test_whole_answers_that_leave_folds_one_sided_say_nothing():
+    x, answers = gaussian(0, 40, 3), np.repeat(range(8), 5)
+    with pytest.warns(UserWarning, match="needs more answers"):
+        found = domain_classifier(x[:30], x[30:], answers[:30], answers[30:])
+    assert np.isnan([found.shuffled.p_value, found.selectivity]).all()
+
+
 def test_blind_to_shift_and_scale_of_dimensions():
     old, new, each = gaussian(0, 60, 4), gaussian(1, 60, 4) + 0.5, np.array([1, 20, 0.1, 3])
     plain = domain_classifier(old, new, shuffles=3)

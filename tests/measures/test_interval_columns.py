@@ -29,6 +29,10 @@ def test_p_of_what_is_tested_is_corrected_over_the_rows():
     assert found.columns[place + 1] == "change_p_holm"
 
 
+def test_no_rows_are_no_tests():
+    assert corrected(pd.DataFrame(), ["change"]).empty
+
+
 def test_families_are_apart():
     found = corrected(table(), ["change"], by="half")
     for _, rows in found.groupby("half"):

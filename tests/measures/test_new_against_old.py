@@ -48,11 +48,11 @@ def test_values_are_those_of_the_arrays(table, recordings):
     x, y = (r["blocks.1.hook_out", "prompt_last"].numpy() for r in (old, new))
     answers = old.table["answer"], new.table["answer"]
     neighbours = cross_neighbours(
-        x, y, k=4, answers=answers[0], new_answers=answers[1], seed=5
+        x, y, k=4, answers=answers[0], new_answers=answers[1], permutations=160, seed=5
     )
-    near = answer_distance(x, y, *answers, seed=5)
-    told = domain_classifier(x, y, *answers, seed=5)
-    angles = principal_angles(x, y, rank=3, answers=answers, seed=5)
+    near = answer_distance(x, y, *answers, permutations=160, seed=5)
+    told = domain_classifier(x, y, *answers, shuffles=160, seed=5)
+    angles = principal_angles(x, y, rank=3, answers=answers, permutations=160, seed=5)
     expected = {
         "new_neighbours": (neighbours.share, neighbours.permuted),
         "answer_ratio": (near.ratio, near.permuted),
@@ -66,6 +66,12 @@ def test_values_are_those_of_the_arrays(table, recordings):
             (interval.value, interval.low, interval.high)
         )
         assert (row.permuted, row.p_value) == (permuted.mean, permuted.p_value)
+
+
+def test_more_permutations_give_smaller_p(recordings):
+    few = {"hooks": ["ln_final.hook_out"], "positions": ["subject_last"]}
+    found = new_against_old(**recordings, **few, measures=["answer_ratio"], permutations=19)
+    assert (20 * found["p_value"] % 1).tolist() == pytest.approx([0])
 
 
 def test_chosen_places_and_measures_only(recordings):

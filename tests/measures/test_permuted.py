@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from interfere.errors import InputError
-from interfere.measures.permuted import against_permuted, dealt_anew
+from interfere.measures.permuted import against_permuted, can_be_dealt, dealt_anew
 
 
 def test_by_hand():
@@ -30,14 +30,16 @@ def test_p_values_are_uniform():
 
 
 def test_answers_of_both_sets_keep_their_counts_and_others_move_as_a_whole():
-    answers = np.repeat(np.arange(6), 4)
-    is_new = np.array([0, 0, 0, 1, 0, 1, 1, 1] + [0] * 8 + [1] * 8, dtype=bool)
+    """Two answers of both sets, four of one set each, and one of a size of its own."""
+    answers = np.repeat(np.arange(7), [4, 4, 4, 4, 4, 4, 2])
+    is_new = np.array([0, 0, 0, 1, 0, 1, 1, 1] + [0] * 8 + [1] * 10, dtype=bool)
     generator, deals = np.random.default_rng(0), set()
     for _ in range(300):
         found = dealt_anew(is_new, answers, generator)
         counts = np.bincount(answers, found)
         assert counts[:2].tolist() == [1, 3]
-        assert sorted(counts[2:]) == [0, 0, 4, 4]
+        assert sorted(counts[2:6]) == [0, 0, 4, 4]
+        assert counts[6] == 2
         deals.add(found.tobytes())
     assert len(deals) > 4 * 4 * 6 * 0.9, "each of the 4 · 4 · 6 deals comes up"
 
@@ -50,6 +52,16 @@ def test_facts_of_their_own_are_dealt_one_by_one():
         for _ in range(400)
     }
     assert len(found) == 10
+
+
+def test_too_few_deals_say_nothing():
+    is_new = np.arange(8) >= 4
+    assert can_be_dealt(is_new, np.arange(8), "x")  # 70 ways
+    assert can_be_dealt(is_new, np.repeat(0, 8), "x")
+    with pytest.warns(UserWarning, match="x: what mixed labels .* in 6 ways only"):
+        assert not can_be_dealt(is_new, np.repeat(np.arange(4), 2), "x")
+    with pytest.warns(UserWarning, match="in 2 ways only"):
+        assert not can_be_dealt(is_new, np.repeat([0, 1], 4), "x")
 
 
 def test_nan_and_nothing():

@@ -13,6 +13,7 @@ from interfere.measures.statistics import (
     mean_interval,
     p_value,
     percentiles,
+    pooled_interval,
     ratio_interval,
     resampled_sums,
     smallest_difference,
@@ -150,6 +151,42 @@ def test_p_is_where_the_interval_reaches_the_null(null):
     low, high = percentiles(draws, clusters, level=1 - p)
     nearest = low if null < 0.1 else high
     assert nearest == pytest.approx(null, abs=0.01)
+
+
+def test_values_that_are_all_alike_have_no_p():
+    for value in (0.1, 1.0):
+        found = mean_interval(
+            np.full((1, 20), value), np.repeat(range(5), [1, 2, 3, 4, 10])
+        )
+        assert np.isnan(found.p_value)
+
+
+def test_p_is_no_smaller_than_flipped_signs_can_give():
+    values = np.r_[0.9, np.ones(7)]
+    assert mean_interval(values[None], range(8)).p_value == 2 / 2**8
+
+
+@pytest.mark.slow
+def test_p_of_skewed_values_is_as_much_too_small_as_it_says():
+    below = {0.001: 0.008, 0.05: 0.09}
+    p = np.array([
+        mean_interval(
+            np.random.default_rng(seed).lognormal(size=(1, 40)) - np.exp(0.5), range(40)
+        ).p_value
+        for seed in range(2000)
+    ])  # fmt: skip
+    for level, share in below.items():
+        assert np.mean(p < level) == pytest.approx(share, abs=0.3 * share + 0.004)
+
+
+def test_seeds_of_the_same_facts_pool_to_their_mean():
+    values = clustered(3, mean=0.2, seeds=3)
+    pooled = pooled_interval(
+        values.ravel(), np.tile(CLUSTERS, 3), np.repeat(["a", "b", "c"], values.shape[1])
+    )
+    found = mean_interval(values, CLUSTERS)
+    for name in ("value", "low", "high", "seeds_low", "seeds_high", "smallest", "p_value"):
+        assert getattr(pooled, name) == pytest.approx(getattr(found, name))
 
 
 def test_beyond_all_resamples_p_is_students():

@@ -18,7 +18,7 @@ from interfere.measures.movement import PARTS
 from interfere.measures.probe_transfer import probe_transfer
 from interfere.report.mechanisms import mechanism_tables
 from interfere.study import measuring
-from interfere.study.headline import write_headline
+from interfere.study.headline import read_headline, write_headline
 from interfere.study.kept_models import weights_are_kept
 from interfere.study.measuring import measure
 from interfere.study.mechanisms import CONTRASTS, FILES, MECHANISMS, mechanisms
@@ -260,9 +260,30 @@ def test_what_needs_weights_is_there(folder, study):
         for which in ("top", "random")
     )
     assert top < random <= 0
+    learnt = repaired.loc[("SFT", "reminder", "learnt")]
+    assert learnt["seeds"] in (1, 2)
+    assert 0.5 < learnt["value"] <= 1
+    recovered, control, beyond = (
+        repaired.loc[("SFT", "reminder", name), "value"]
+        for name in ("recovered", "control", "beyond_control")
+    )
+    assert recovered - control == pytest.approx(beyond)
     weights = pd.read_csv(folder / WEIGHTS)
     assert len(weights.groupby(["arm", "seed"])) == 6
     assert (weights["norm"] > 0).all()
+
+
+def test_the_headline_has_the_same_intervals(folder):
+    row = read_headline(folder).set_index("arm").loc["SFT"]
+    for name in ("behavioural_interference", "interference_size", "plasticity"):
+        at = "subject_last" if name == "interference_size" else None
+        table = pd.read_csv(folder / MECHANISMS).set_index(["arm", "measure"])
+        own = table.loc[("SFT", name)]
+        own = own[own["position"].eq(at) if at else own["position"].isna()].iloc[0]
+        found = row[[name, f"{name}_low", f"{name}_high"]].tolist()
+        near = own[["value", "low", "high"]].tolist()
+        assert found == pytest.approx(near, rel=0.03, abs=0.003)
+    assert row["stability_low"] < row["stability"] < row["stability_high"]
 
 
 def test_the_table_prints(folder):
