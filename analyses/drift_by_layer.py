@@ -32,7 +32,7 @@ def tabulate(results: pd.DataFrame) -> pd.DataFrame:
         )
     keys = ["arm", "layer", "epoch"]
     table = chosen.pivot_table(index=keys, columns="metric", values="value", sort=False)
-    return table.reset_index().astype({"layer": int})
+    return table.reset_index().reindex(columns=[*keys, *METRICS]).astype({"layer": int})
 
 
 def draw(numbers: pd.DataFrame) -> Figure:
