@@ -18,6 +18,8 @@ from interfere.plotting.heat_map import heat_map
 TITLES = {"sgd": "SGD", "adamw": "AdamW"}
 NAMED = 0.045
 """Share of an axis that an answer needs for its name to be legible."""
+LONGEST = 14
+"""Letters of a name: more would leave no room for the map."""
 
 
 def tabulate(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -131,7 +133,10 @@ def _names(own: pd.DataFrame, side: str) -> tuple[list[float], list[str]]:
     facts = own.drop_duplicates(side)
     groups = facts.groupby(f"{side}_answer")[f"{side}_place"].agg(["mean", "size"])
     wide = groups[groups["size"] >= NAMED * len(facts)]
-    return wide["mean"].tolist(), [str(name) for name in wide.index]
+    short = [
+        name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in wide.index
+    ]
+    return wide["mean"].tolist(), short
 
 
 def main(study: Path, out: Path) -> None:
