@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from interfere.errors import InputError
 from interfere.measures.answer_distance import answer_distance
@@ -47,15 +48,16 @@ def test_answers_that_gather_facts_are_found():
     assert found.permuted.mean == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.slow
 def test_answers_that_mean_nothing_are_one():
     covered, p_values = [], []
-    for seed in range(100):
+    for seed in range(2000):
         found = answer_distance(*planted(seed, 0.0), permutations=99, resamples=400)
         covered.append(found.ratio.low <= 1 <= found.ratio.high)
         p_values.append(found.permuted.p_value)
     assert np.mean(covered) >= 0.85
-    assert np.mean(np.array(p_values) <= 0.1) < 0.2
-    assert np.mean(p_values) > 0.4
+    jittered = np.array(p_values) - np.random.default_rng(0).uniform(0, 0.02, size=2000)
+    assert stats.kstest(jittered, "uniform").pvalue > 0.001
 
 
 @pytest.mark.slow
