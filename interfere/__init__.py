@@ -54,27 +54,43 @@ if TYPE_CHECKING:
     from interfere.models.load import load_model
     from interfere.models.model import Model
     from interfere.models.perplexity import perplexity
+    from interfere.training.ewc import EWC
     from interfere.training.freezing import Freezing
+    from interfere.training.gradient_projection import GradientProjection
+    from interfere.training.known_patch import KnownPatch
+    from interfere.training.l2_anchor import L2Anchor
+    from interfere.training.lora import LoRA
+    from interfere.training.replay import Replay
     from interfere.training.second_moments import estimate_second_moments
     from interfere.training.self_distillation import SelfDistillation
+    from interfere.training.stability_stopping import StabilityStopping
+    from interfere.training.targeted_distillation import TargetedDistillation
     from interfere.training.train import format_checkpoint, train
     from interfere.training.trainer import InterferenceTrainer
 
 _HOMES = {
     "Comparison": "measures.comparison",
+    "EWC": "training.ewc",
     "Fact": "facts.fact",
     "FactSet": "facts.fact",
     "Freezing": "training.freezing",
     "GradientHarm": "interventions.gradient_harm",
+    "GradientProjection": "training.gradient_projection",
     "InputError": "errors",
     "Interference": "measures.interference",
     "InterferenceTrainer": "training.trainer",
     "Knowledge": "knowledge.knowledge",
+    "KnownPatch": "training.known_patch",
+    "L2Anchor": "training.l2_anchor",
+    "LoRA": "training.lora",
     "Model": "models.model",
     "Recording": "activations.recording",
+    "Replay": "training.replay",
     "SelfDistillation": "training.self_distillation",
     "Split": "knowledge.splits",
+    "StabilityStopping": "training.stability_stopping",
     "StreamingCKA": "measures.streaming_cka",
+    "TargetedDistillation": "training.targeted_distillation",
     "activation_patching": "interventions.activation_patching",
     "adapter_deltas": "measures.weight_delta",
     "all_pairs_cka": "measures.all_pairs_cka",
@@ -137,20 +153,28 @@ _HOMES = {
 """Where each public name lives: imported when first used, so that `import` is quick."""
 
 __all__ = [
+    "EWC",
     "Comparison",
     "Fact",
     "FactSet",
     "Freezing",
     "GradientHarm",
+    "GradientProjection",
     "InputError",
     "Interference",
     "InterferenceTrainer",
     "Knowledge",
+    "KnownPatch",
+    "L2Anchor",
+    "LoRA",
     "Model",
     "Recording",
+    "Replay",
     "SelfDistillation",
     "Split",
+    "StabilityStopping",
     "StreamingCKA",
+    "TargetedDistillation",
     "activation_patching",
     "adapter_deltas",
     "all_pairs_cka",

@@ -6,14 +6,31 @@ from functools import partial
 from typing import Any
 
 from interfere.errors import InputError
+from interfere.training.ewc import EWC
 from interfere.training.freezing import Freezing
+from interfere.training.gradient_projection import GradientProjection
+from interfere.training.known_patch import KnownPatch
+from interfere.training.l2_anchor import L2Anchor
+from interfere.training.lora import LoRA
 from interfere.training.mitigation import Mitigation
+from interfere.training.replay import Replay
 from interfere.training.self_distillation import SelfDistillation
+from interfere.training.stability_stopping import StabilityStopping
+from interfere.training.targeted_distillation import TargetedDistillation
 
 MITIGATIONS: dict[str, Callable[..., Mitigation]] = {
     "self-distillation": SelfDistillation,
+    "targeted-distillation": TargetedDistillation,
     "attention-only": partial(Freezing, "attention"),
     "ffn-only": partial(Freezing, "ffn"),
+    "freezing": Freezing,
+    "l2-anchor": L2Anchor,
+    "ewc": EWC,
+    "replay": Replay,
+    "known-patch": KnownPatch,
+    "lora": LoRA,
+    "gradient-projection": GradientProjection,
+    "stability-stopping": StabilityStopping,
 }
 """Call with the mitigation's own settings as keywords; plain fine-tuning has none."""
 

@@ -1,6 +1,7 @@
 """Facts as tokenised training rows, and the order in which training sees them."""
 
 from collections.abc import Iterator, Sequence, Sized
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +18,15 @@ IGNORED = -100
 """The label of a token that is not trained on."""
 
 Row = dict[str, list[int]]
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Rows by number: a list, or any dataset that has a length."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: Any, /) -> Any: ...
 
 
 class FactRows(Dataset[Row]):
@@ -51,6 +61,24 @@ class FactRows(Dataset[Row]):
 
     def __getitem__(self, index: int) -> Row:
         return self._rows[index]
+
+
+def prompt_rows(
+    background: FactSet | Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> list[Row]:
+    """Questions without answers, or texts as they are: rows of which no token is a label.
+
+    Raises:
+        InputError: a text without a token.
+    """
+    if isinstance(background, FactSet):
+        found = encode_prompts(tokenizer, [prompt(fact) for fact in background])
+    else:
+        found = encode_prompts(tokenizer, list(background))
+    for i, ids in enumerate(found):
+        if not ids:
+            raise InputError(f"background text {i} is empty")
+    return [{"input_ids": ids, "labels": [IGNORED] * len(ids)} for ids in found]
 
 
 def collate(rows: Sequence[Row], pad: int = 0) -> dict[str, Tensor]:

@@ -1,110 +1,184 @@
 """Learn the new, answer the rest as a frozen teacher does."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from interfere.errors import InputError
+from interfere.facts.fact import FactSet
 from interfere.models.model import Model
-from interfere.training.mitigation import Kept, Positions, Step
+from interfere.training.distillation_loss import distillation_loss
+from interfere.training.divergences import Direction
+from interfere.training.mitigation import (
+    AddedRows,
+    Kept,
+    Positions,
+    Spending,
+    Start,
+    Step,
+)
+from interfere.training.rows import prompt_rows
+from interfere.training.teacher import AdapterOff, Frozen, Teacher
 
-CHUNK = 512
-"""Positions whose logits are alive at once."""
+On = Literal["training", "known", "background"]
 
 
 @dataclass(frozen=True)
 class SelfDistillation:
     """Adds strength · τ² · KL(teacher_τ ‖ student_τ), mean over the chosen positions.
 
-    Forward KL: the teacher's distribution comes first. Both sides at temperature τ, the
-    cross-entropy beside it at 1. Gradient in the student's logits, at each position:
-    strength · τ · (student_τ - teacher_τ) / positions. `positions="all"`, the default:
-    every non-padded token of prompt, answer and end. Logits are made 512 positions at a
-    time, and made again for the backward pass where there are more.
+    Both sides at temperature τ, the cross-entropy beside it at 1. Gradient of the forward
+    KL in the student's logits, at each position: strength · τ · (student_τ - teacher_τ) /
+    positions. Logits are made a few hundred positions at a time, each once, with their
+    gradient.
 
-    Without a teacher, a frozen copy of the model that training starts from.
+    Cost: the teacher's body once a row if it is cached, else a forward a step; both heads
+    at each position; memory of a second copy of the weights, unless the teacher is the
+    student without its adapters. Known to fail: where the teacher is wrong, it is copied;
+    at strengths that hold old answers the new facts come later, or never if the prompt's
+    tokens are held too; on answer positions alone it made forgetting worse on `nano`.
 
     Raises:
-        InputError: temperature not above 0, strength below 0, or a teacher that is no
-            Model.
+        InputError: temperature not above 0, strength below 0, a ratio not above 0, or an
+            option or a teacher that doesn't exist.
 
-    Source: arXiv 2604.15574 (τ 0.5, strength 1).
+    Source: arXiv 2604.15574 (τ 0.5, strength 1, forward). Reverse KL and Jensen–Shannon:
+    arXiv 2306.13649. Background prompts: Learning without Forgetting, arXiv 1606.09282.
     """
 
-    teacher: Model | None = None
+    teacher: Model | Literal["start", "base", "adapter-off"] | None = None
+    """None or `start`: a frozen copy of the model that training starts from. `base`: the
+    model before it learnt the format. `adapter-off`: the student without LoRA."""
     strength: float = 1.0
     temperature: float = 0.5
     positions: Positions = "all"
+    """`all`: every non-padded token of prompt, answer and end. `answer`: those that predict
+    the answer or its end."""
+    direction: Direction = "forward"
+    """`forward`: KL(teacher ‖ student); `reverse`: the other way round; `jensen-shannon`."""
+    on: On = "training"
+    """Which rows: all that are trained on; those that the model knew; or the questions of
+    further facts, without their answers, which are added beside the others."""
+    background: FactSet | Sequence[str] | None = None
+    """For on="background": facts whose questions, or texts that, are distilled on; None:
+    the old facts that this training may spend."""
+    ratio: float = 0.5
+    """For on="background": such rows beside each row of a batch."""
+    cached: bool = True
+    """Compute the teacher's last hidden states once (`CachedTeacher`)."""
 
     def __post_init__(self) -> None:
-        if self.teacher is not None and not isinstance(self.teacher, Model):
+        named = self.teacher is None or self.teacher in ("start", "base", "adapter-off")
+        if not named and not isinstance(self.teacher, Model):
             raise InputError(
-                f"teacher must be a loaded model, got {self.teacher!r}; from a command or a "
-                "study it is a frozen copy of the model that training starts from"
+                f"teacher must be a loaded model, 'start', 'base' or 'adapter-off', got "
+                f"{self.teacher!r}"
             )
         if not self.temperature > 0:
             raise InputError(f"temperature must be above 0, got {self.temperature}")
         if not self.strength >= 0:
             raise InputError(f"strength must be 0 or more, got {self.strength}")
-        if self.positions not in ("all", "answer"):
-            raise InputError(f"positions must be 'all' or 'answer', got {self.positions!r}")
+        if not self.ratio > 0:
+            raise InputError(f"ratio must be above 0, got {self.ratio}")
+        options = {"positions": Positions, "direction": Direction, "on": On}
+        for name, kind in options.items():
+            if getattr(self, name) not in get_args(kind):
+                wanted = " or ".join(map(repr, get_args(kind)))
+                raise InputError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
 
-    def frozen_teacher(
-        self, student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None
-    ) -> PreTrainedModel:
-        """The teacher's network in evaluation mode; it only ever runs without gradients.
+    def frozen_teacher(self, start: Start) -> Teacher:
+        """The teacher.
 
         Raises:
-            InputError: the teacher has another vocabulary, shares weights with the student,
-                or lies on another device.
+            InputError: it has another vocabulary, shares weights with the student, lies on
+                another device, or is the base where none was given.
         """
-        if self.teacher is None:
-            student = copy.deepcopy(student)
-            student.eval()
-            return student
-        teacher, name = self.teacher.network, self.teacher.name
-        sizes = [n.config.get_text_config().vocab_size for n in (teacher, student)]
-        if sizes[0] != sizes[1]:
+        student = start.network
+        if self.teacher == "adapter-off":
+            return AdapterOff(student)
+        if self.teacher is None or self.teacher == "start":
+            return Frozen(copy.deepcopy(student))
+        if isinstance(self.teacher, Model):
+            teacher = self.teacher
+        elif start.base is None:
+            raise InputError("teacher='base' needs the base model: give train base=…")
+        else:
+            teacher = start.base
+        refuse_unlike(teacher, start)
+        return Frozen(teacher.network)
+
+    def spending(self, start: Start) -> Spending | None:
+        """Rows that are not distilled on weigh 0."""
+        if self.on == "training":
+            return None
+        if self.on == "known" and start.known_rows is None:
             raise InputError(
-                f"the teacher {name!r} has {sizes[0]} logits, the student {sizes[1]}; "
-                "distillation needs one vocabulary"
+                "on='known' needs to be told which rows are Known: give InterferenceTrainer "
+                "known_rows=…"
             )
-        if tokenizer and tokenizer.get_vocab() != self.teacher.tokenizer.get_vocab():
-            raise InputError(
-                f"the teacher {name!r} has another vocabulary than the student; "
-                "distillation needs one vocabulary"
-            )
-        own = {parameter.data_ptr() for parameter in student.parameters()}
-        if any(parameter.data_ptr() in own for parameter in teacher.parameters()):
-            raise InputError(
-                f"the teacher {name!r} shares weights with the student and would be "
-                "trained too; give teacher.copy()"
-            )
-        if teacher.device != student.device:
-            raise InputError(
-                f"the teacher {name!r} is on {teacher.device}, the student on "
-                f"{student.device}; load both onto one device"
-            )
-        teacher.eval()
-        return teacher
+        known, count = set(start.known_rows or ()), len(start.rows)
+
+        def weights(
+            numbers: Int[Tensor, " rows"], network: PreTrainedModel, step: int
+        ) -> Float[Tensor, " rows"]:
+            chosen = [
+                n in known if self.on == "known" else n >= count for n in numbers.tolist()
+            ]
+            return torch.tensor(chosen, dtype=torch.float32)
+
+        return weights
+
+    def added_rows(self, start: Start) -> AddedRows | None:
+        """The background's rows; none carries a label."""
+        if self.on != "background":
+            return None
+        model = start.model("distillation on background prompts")
+        given = self.background
+        if given is None or isinstance(given, FactSet):
+            given = start.old_facts("distillation on background prompts", given)
+        return AddedRows(prompt_rows(given, model.tokenizer), self.ratio)
 
     def loss(self, student: Kept, teacher: Kept, step: Step) -> Tensor:
         """This batch's part of the term; `step.positions` is the whole step's."""
-        if len(student) <= CHUNK:
-            total = self._kl(student, teacher, step)
-        else:
-            chunks = zip(student.split(CHUNK), teacher.split(CHUNK), strict=True)
-            parts = [checkpoint(self._kl, *c, step, use_reentrant=False) for c in chunks]
-            total = torch.stack(parts).sum()
-        return self.strength * self.temperature**2 * total / step.positions
+        total = distillation_loss(
+            student, teacher, step, direction=self.direction, temperature=self.temperature
+        )
+        return self.strength * self.temperature**2 * total
 
-    def _kl(self, student: Kept, teacher: Kept, step: Step) -> Tensor:
-        with torch.no_grad():
-            p = (step.teacher_head(teacher).float() / self.temperature).log_softmax(-1)
-        q = (step.student_head(student).float() / self.temperature).log_softmax(-1)
-        return F.kl_div(q, p, reduction="sum", log_target=True)
+
+def refuse_unlike(teacher: Model, start: Start) -> None:
+    """Refuse a teacher that can't be compared with the student.
+
+    Raises:
+        InputError: another vocabulary, shared weights, another device.
+    """
+    network, student, name = teacher.network, start.network, teacher.name
+    sizes = [n.config.get_text_config().vocab_size for n in (network, student)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"the teacher {name!r} has {sizes[0]} logits, the student {sizes[1]}; "
+            "distillation needs one vocabulary"
+        )
+    tokenizer = start.tokenizer
+    if tokenizer and tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
+        raise InputError(
+            f"the teacher {name!r} has another vocabulary than the student; "
+            "distillation needs one vocabulary"
+        )
+    own = {parameter.data_ptr() for parameter in student.parameters()}
+    if any(parameter.data_ptr() in own for parameter in network.parameters()):
+        raise InputError(
+            f"the teacher {name!r} shares weights with the student and would be "
+            "trained too; give teacher.copy()"
+        )
+    if network.device != student.device:
+        raise InputError(
+            f"the teacher {name!r} is on {network.device}, the student on "
+            f"{student.device}; load both onto one device"
+        )

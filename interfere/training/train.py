@@ -15,7 +15,8 @@ from transformers.trainer_callback import PrinterCallback
 from interfere.errors import InputError
 from interfere.knowledge.splits import Split
 from interfere.models.model import Model
-from interfere.training.mitigation import Mitigation
+from interfere.training.cost import Cost
+from interfere.training.mitigation import ChangesModel, Mitigation, as_mitigations
 from interfere.training.rows import FactRows, collate
 from interfere.training.trainer import InterferenceTrainer
 
@@ -27,7 +28,7 @@ def train(
     model: Model,
     split: Split,
     *,
-    mitigation: Mitigation | None = None,
+    mitigation: Mitigation | Sequence[Mitigation] | None = None,
     epochs: float = 24,
     learning_rate: float = 1e-4,
     batch_size: int = 32,
@@ -37,6 +38,8 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     accumulation: int = 1,
     bf16: bool = False,
+    base: Model | None = None,
+    cost: Cost | None = None,
 ) -> Model:
     """Train a copy of the model on the split's Known and Unknown facts.
 
@@ -48,8 +51,8 @@ def train(
 
     Args:
         model: what training starts from, float32; usually a format checkpoint.
-        split: its `training` facts are trained on.
-        mitigation: what this arm adds to plain fine-tuning.
+        split: its `training` facts are trained on; a mitigation may spend its `others`.
+        mitigation: what this arm adds to plain fine-tuning; one or several.
         epochs: passes over the facts.
         learning_rate: after warm-up.
         batch_size: facts an optimizer step.
@@ -60,18 +63,23 @@ def train(
         callbacks: transformers' callbacks, such as FactEvaluation.
         accumulation: forward passes that a batch is spread over.
         bf16: bfloat16 autocast over the float32 weights.
+        base: the model before it learnt the format, for mitigations that go back to it.
+        cost: what the training takes is counted there.
 
     Returns:
         A new model in evaluation mode, every parameter trainable.
 
     Raises:
         InputError: nothing to train on, a setting out of range, weights that are not
-            float32, a folder that holds something, or a loss that is no longer finite.
+            float32, a folder that holds something, a mitigation without what it needs, or
+            a loss that is no longer finite.
     """
     _check(model, epochs, learning_rate, batch_size, steps, accumulation)
-    target = _free_folder(out)
+    target, cost = _free_folder(out), cost or Cost()
+    cost.start()
     rows = FactRows(split.training, model.tokenizer, room(model))
-    trained = model.copy(_name(model, split, mitigation, seed))
+    mitigations = as_mitigations(mitigation)
+    trained = model.copy(_name(model, split, mitigations, seed))
     network = trained.network
     caching = network.config.use_cache
     with tempfile.TemporaryDirectory() as scratch, _own_randomness(model.device):
@@ -103,20 +111,23 @@ def train(
         trainer = InterferenceTrainer(
             network,
             arguments,
-            mitigation=mitigation,
+            mitigation=mitigations,
             tokenizer=model.tokenizer,
+            known_rows=range(len(split.known)),
+            old_facts=split.others,
+            base=base,
+            cost=cost,
             train_dataset=rows,
             data_collator=collate,
             callbacks=list(callbacks),
         )
         trainer.remove_callback(PrinterCallback)
-        result = trainer.train()
+        trainer.train()
+        cost.pause()
         trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)
-    if not math.isfinite(result.training_loss):
-        raise InputError(
-            f"the loss became {result.training_loss} within {result.global_step} steps; "
-            f"lower the learning rate of {learning_rate}"
-        )
+    for one in mitigations:
+        if isinstance(one, ChangesModel):
+            one.finish(network)
     network.config.use_cache = caching
     network.zero_grad(set_to_none=True)
     network.requires_grad_(True).eval()
@@ -198,13 +209,13 @@ def room(model: Model) -> int | None:
     return getattr(config, "max_position_embeddings", None)
 
 
-def _name(model: Model, split: Split, mitigation: Mitigation | None, seed: int) -> str:
+def _name(model: Model, split: Split, mitigations: Sequence[Mitigation], seed: int) -> str:
     facts = f"{len(split.known)} Known"
     if len(split.unknown):
         facts += f" and {len(split.unknown)} Unknown facts"
     else:
         facts += " facts"
-    arm = f", {type(mitigation).__name__}" if mitigation is not None else ""
+    arm = "".join(f", {type(one).__name__}" for one in mitigations)
     return f"{model.name} trained on {facts}{arm}, seed {seed}"
 
 

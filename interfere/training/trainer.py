@@ -1,31 +1,59 @@
-"""`transformers.Trainer` with the answer-only loss, and room for a mitigation."""
+"""`transformers.Trainer` with the answer-only loss, and room for mitigations."""
 
-from collections.abc import Iterator
+import inspect
+import math
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from transformers import (
+    DataCollatorForSeq2Seq,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
     TrainingArguments,
+    default_data_collator,
 )
+from transformers.trainer_utils import get_last_checkpoint
 
 from interfere.errors import InputError
+from interfere.facts.fact import FactSet
 from interfere.models.head import body, unembed
-from interfere.training.mitigation import AddsLoss, ChangesModel, Mitigation, Step
+from interfere.models.model import Model
+from interfere.training.cached_teacher import CachedTeacher
+from interfere.training.cost import Cost
+from interfere.training.mitigation import (
+    AddsLoss,
+    AddsPenalty,
+    ChangesGradient,
+    ChangesModel,
+    ChangesRows,
+    Mitigation,
+    Start,
+    Step,
+    Watches,
+    as_mitigations,
+)
 from interfere.training.narrowed_head import narrowed_head
-from interfere.training.rows import IGNORED, SeededOrder
+from interfere.training.numbered import NUMBER, NumberedCollator, NumberedRows
+from interfere.training.order import BesideOrder, LastOrder
+from interfere.training.rows import IGNORED, Row, Rows, SeededOrder
+from interfere.training.teacher import CountedTeacher, Frozen, Teacher
 
 Batch = dict[str, Tensor]
 
+WEIGHTS = "row_weights"
+"""How much the added loss counts each row of a batch."""
+
 
 class InterferenceTrainer(Trainer):
-    """Cross-entropy on labelled tokens, plus what the mitigation adds.
+    """Cross-entropy on labelled tokens, plus what the mitigations add.
 
     The cross-entropy is a sum over the optimizer step's labels divided by their number,
     over accumulation and processes; a mitigation's loss is divided by its own number of
@@ -38,7 +66,8 @@ class InterferenceTrainer(Trainer):
     the labels unshifted as everywhere in transformers.
 
     Raises:
-        InputError: a mitigation that meets no Protocol, or that refuses this model.
+        InputError: a mitigation that meets no Protocol, that refuses this model or lacks
+            what it needs; as it trains, a loss that is not finite (step and rows named).
     """
 
     # the loss is divided over accumulation already; the second name is for older releases
@@ -49,28 +78,106 @@ class InterferenceTrainer(Trainer):
         model: PreTrainedModel,
         args: TrainingArguments,
         *,
-        mitigation: Mitigation | None = None,
+        mitigation: Mitigation | Sequence[Mitigation] | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        known_rows: Sequence[int] | None = None,
+        old_facts: FactSet | None = None,
+        base: Model | None = None,
+        cost: Cost | None = None,
         **trainer: Any,
     ) -> None:
-        """`tokenizer` is only compared with a teacher's; `trainer`: what Trainer takes."""
-        if mitigation is not None and not isinstance(mitigation, AddsLoss | ChangesModel):
-            raise InputError(
-                f"{type(mitigation).__name__} is no mitigation: it has neither `loss` and "
-                "`frozen_teacher` nor `change`"
-            )
-        if isinstance(mitigation, ChangesModel):
-            mitigation.change(model)
-        super().__init__(model, args, **trainer)
+        """What Trainer takes, and what mitigations may need.
+
+        Args:
+            model: trained in place.
+            args: of the training.
+            mitigation: one or several.
+            tokenizer: the model's; None: `processing_class`, where that is given.
+            known_rows: numbers of the training rows whose facts the model knew before.
+            old_facts: facts that it knows and that a mitigation may spend.
+            base: the model before it learnt the format.
+            cost: what it takes is counted there.
+            **trainer: what else Trainer takes.
+        """
+        found = as_mitigations(mitigation)
+        self._network, self._cost = model, cost or Cost()
+        start = Start(
+            model,
+            tokenizer or trainer.get("processing_class"),
+            trainer["train_dataset"] if _is_sized(trainer.get("train_dataset")) else (),
+            known_rows,
+            old_facts,
+            base,
+            args.seed if args.data_seed is None else args.data_seed,
+            trainer.get("data_collator") or _no_collator,
+            args,
+            self._cost,
+        )
+        self._adds = next((m for m in found if isinstance(m, AddsLoss)), None)
+        adds_rows = next((m for m in found if isinstance(m, ChangesRows)), None)
+        self._added = adds_rows.added_rows(start) if adds_rows else None
+        # a copy of the network is taken as it starts, before anything changes it
+        teacher = self._adds.frozen_teacher(start) if self._adds else None
+        for one in found:
+            if isinstance(one, ChangesModel):
+                one.change(model)
+        self._penalties = [m.penalty(start) for m in found if isinstance(m, AddsPenalty)]
+        self._gradient_changes = [
+            m.gradient_change(start) for m in found if isinstance(m, ChangesGradient)
+        ]
+        self._spend = self._adds.spending(start) if self._adds else None
+        watching = [m.callback(start) for m in found if isinstance(m, Watches)]
+        # before the caller's, which then see what these leave
+        trainer["callbacks"] = [*watching, *(trainer.get("callbacks") or ())]
+        super().__init__(model, args, **self._numbered(trainer, args))
         self.model_accepts_loss_kwargs = True
         args._n_gpu = min(args.n_gpu, 1)  # DataParallel would scatter the positions
-        self._adds = mitigation if isinstance(mitigation, AddsLoss) else None
-        self._positions: Tensor | int = 0
-        self._network = model
-        if self._adds is not None:
-            self._teacher = self._adds.frozen_teacher(model, tokenizer)
-            self._body = body(self._teacher)
-            body(model.eval())  # its self-check: `unembed` gives this architecture's logits
+        self._weight: Tensor | float = 0
+        self._teacher = self._ready(teacher, start)
+
+    def _numbered(self, trainer: dict[str, Any], args: TrainingArguments) -> dict[str, Any]:
+        """What Trainer takes, with rows that know their number."""
+        rows = trainer.get("train_dataset")
+        if not _is_sized(rows):
+            if self._added or self._spend:
+                raise InputError(
+                    "this mitigation chooses among rows or adds some: give a train_dataset "
+                    "that has a length"
+                )
+            return trainer
+        columns = None
+        if args.remove_unused_columns:
+            known = inspect.signature(self._network.forward).parameters
+            columns = {*known, "label", "label_ids", "labels"}
+        added = self._added.rows if self._added else ()
+        collate = trainer.get("data_collator") or default_data_collator
+        if tokenizer := trainer.get("processing_class"):
+            collate = trainer.get("data_collator") or DataCollatorForSeq2Seq(tokenizer)
+        args.remove_unused_columns = False
+        return trainer | {
+            "train_dataset": NumberedRows(rows, added, columns),
+            "data_collator": NumberedCollator(collate),
+        }
+
+    def _ready(self, teacher: Teacher | None, start: Start) -> Teacher | None:
+        """The teacher where the student is, its states computed where they are kept."""
+        if teacher is None or self._adds is None:
+            return None
+        if isinstance(teacher, Frozen):
+            teacher.network.to(self.args.device)  # type: ignore[arg-type]
+        body(self._network.eval())  # its self-check: `unembed` gives its logits
+        if not self._adds.cached:
+            return CountedTeacher(teacher, self._cost)
+        cached = CachedTeacher(CountedTeacher(teacher, self._cost))
+        if self._spend is None and len(start.rows):
+            with self.accelerator.autocast():
+                cached.fill(
+                    cast(Rows, self.train_dataset),
+                    self.data_collator,
+                    self._kept,
+                    self.args.device,
+                )
+        return cached
 
     def compute_loss(
         self,
@@ -79,52 +186,187 @@ class InterferenceTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
-        """This batch's share of the step's loss; outputs have logits where labels are."""
+        """This batch's share of the step's loss; outputs have logits where labels are.
+
+        Raises:
+            InputError: it is not finite.
+        """
         inputs = dict(inputs)
-        labels = inputs.pop("labels")
+        labels, numbers = inputs.pop("labels"), inputs.pop(NUMBER, None)
+        weights = inputs.pop(WEIGHTS, None)
         answer = _predicting(labels)
         with narrowed_head(self._network, answer) as seen:
             outputs = model(**inputs, use_cache=False)
         targets = labels[:, 1:][answer[:, :-1]]
         count = len(targets) if num_items_in_batch is None else num_items_in_batch
-        loss = F.cross_entropy(outputs.logits.float(), targets, reduction="sum") / count
-        if self._adds is not None and model.training:
-            loss = loss + self._added_loss(self._adds, seen[0], answer, inputs)
+        summed = F.cross_entropy(outputs.logits.float(), targets, reduction="sum")
+        loss = summed / max(int(count), 1)
+        if self._adds is not None and self._teacher is not None and model.training:
+            kept = self._kept(inputs | {"labels": labels})
+            if weights is not None:
+                kept = kept & (weights > 0)[:, None]
+            if kept.any():
+                loss = loss + self._added_loss(
+                    self._adds, self._teacher, seen[0], kept, weights, inputs
+                )
         # DDP averages over processes, where the counts are of all of them
         loss = loss * self.accelerator.num_processes
+        if model.training:
+            for penalty in self._penalties:
+                parts = self.current_gradient_accumulation_steps
+                loss = loss + penalty(self._network) / parts
+            if not torch.isfinite(loss):
+                self._refuse(outputs.logits, targets, answer, numbers)
         return (loss, outputs) if return_outputs else loss
 
     def _added_loss(
-        self, adds: AddsLoss, states: Tensor, answer: Tensor, inputs: Batch
+        self,
+        adds: AddsLoss,
+        teacher: Teacher,
+        states: Float[Tensor, "rows tokens d"],
+        kept: Bool[Tensor, "rows tokens"],
+        weights: Float[Tensor, " rows"] | None,
+        inputs: Batch,
     ) -> Tensor:
-        kept = answer if adds.positions == "answer" else _unpadded(inputs)
-        heads = partial(unembed, self._network), partial(unembed, self._teacher)
-        step = Step(*heads, self._positions)
+        head = cast(nn.Module, self._network.get_output_embeddings())  # type: ignore[no-untyped-call]
+        step = Step(
+            partial(unembed, self._network),
+            teacher.head,
+            self._weight,
+            None if weights is None else weights[:, None].expand(kept.shape)[kept],
+            tuple(p for p in head.parameters() if p.requires_grad),
+        )
         with self.accelerator.autocast():
-            with torch.no_grad():
-                teacher = self._body(**inputs, use_cache=False).last_hidden_state
-            return adds.loss(states[kept], teacher[kept], step)
+            return adds.loss(states[kept], teacher.states(inputs, kept), step)
+
+    def training_step(self, *arguments: Any, **named: Any) -> Tensor:
+        """Trainer's, then what changes the gradient before it is clipped."""
+        loss = super().training_step(*arguments, **named)
+        if self.accelerator.sync_gradients:
+            for change in self._gradient_changes:
+                change(self._network, self.state.global_step)
+        return loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Trainer's; a gradient that is not finite is refused before it is used."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
+        if norm is not None and not math.isfinite(norm) and not self.args.fp16:
+            raise InputError(
+                f"the gradient became {norm} at step {self.state.global_step + 1}, where the "
+                f"loss was finite{self._way_out()}"
+            )
+        return norm
+
+    def _refuse(
+        self,
+        logits: Float[Tensor, "kept v"],
+        targets: Tensor,
+        answer: Bool[Tensor, "rows tokens"],
+        numbers: Tensor | None,
+    ) -> None:
+        each = F.cross_entropy(logits.detach().float(), targets, reduction="none")
+        bad = answer.nonzero()[~each.isfinite(), 0].unique().tolist()
+        if not bad:
+            where = "in what the mitigation adds"
+        elif numbers is None:
+            where = f"in row {bad[0]} of its batch"
+        else:
+            where = f"in training row {int(numbers[bad[0]])}"
+        raise InputError(
+            f"the loss is no longer finite at step {self.state.global_step + 1}, {where}"
+            f"{self._way_out()}"
+        )
+
+    def _way_out(self) -> str:
+        folder = self.args.output_dir
+        last = get_last_checkpoint(folder) if folder and Path(folder).is_dir() else None
+        kept = f"; {last} is the last checkpoint, and intact" if last else ""
+        return f"; lower the learning rate of {self.args.learning_rate:g}{kept}"
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], Tensor | int | None]:
         """An optimizer step's batches and its number of labels; notes its positions."""
+        if self._added is not None and self._added.refresh is not None:
+            self._added.refresh(self._network, self.state.global_step)
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not batches:
             return batches, None
         labels = sum(int(_predicting(batch["labels"]).sum()) for batch in batches)
-        unpadded = sum(int(_unpadded(batch).sum()) for batch in batches)
+        weight = sum(self._weigh(batch) for batch in batches) if self._adds else 0.0
+        for batch in batches:
+            self._count(batch)
         if self.accelerator.num_processes > 1:
-            counts = torch.tensor([[labels, unpadded]], device=device)
-            labels, unpadded = self.accelerator.gather(counts).sum(0).tolist()
-        answers_only = self._adds is not None and self._adds.positions == "answer"
-        self._positions = labels if answers_only else unpadded
+            counts = torch.tensor([[labels, weight]], device=device, dtype=torch.float64)
+            total = self.accelerator.gather(counts).sum(0).tolist()
+            labels, weight = int(total[0]), total[1]
+        self._weight = weight
         return batches, labels
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+    def _weigh(self, batch: Batch) -> float:
+        """The weight of the batch's positions; notes the rows' own in the batch."""
+        kept = self._kept(batch)
+        if self._spend is None:
+            return float(kept.sum())
+        weights = self._spend(batch[NUMBER], self._network, self.state.global_step)
+        batch[WEIGHTS] = weights.to(kept.device)
+        return float((kept.sum(1) * batch[WEIGHTS]).sum())
+
+    def _kept(self, batch: Batch) -> Bool[Tensor, "rows tokens"]:
+        """Where the added loss is."""
+        if self._adds is not None and self._adds.positions == "answer":
+            return _predicting(batch["labels"])
+        return _unpadded(batch)
+
+    def _count(self, batch: Batch) -> None:
+        self._cost.rows += len(batch["input_ids"])
+        if self._added and NUMBER in batch:
+            own = len(cast(NumberedRows, self.train_dataset)) - len(self._added.rows)
+            self._cost.added_rows += int((batch[NUMBER] >= own).sum())
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Trainer's, of batches with room for added rows."""
+        own = self._train_batch_size
+        self._train_batch_size = own + self._beside
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self._train_batch_size = own
+
+    @property
+    def _beside(self) -> int:
+        """Added rows a batch."""
+        if self._added is None or self._added.last:
+            return 0
+        return max(1, round(self._added.ratio * self.args.train_batch_size))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        if not _is_sized(rows):
+            return None
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return SeededOrder(rows, seed)
+        if self._added is None or not len(self._added.rows):
+            return SeededOrder(rows, seed)
+        added, batch = len(self._added.rows), self.args.train_batch_size
+        own = len(rows) - added
+        if self._added.last is None:
+            return BesideOrder(own, added, batch, self._beside, seed)
+        a_step = (
+            batch * self.accelerator.num_processes * self.args.gradient_accumulation_steps
+        )
+        an_epoch = math.ceil(own / a_step)
+        steps = self.args.max_steps
+        if steps <= 0:
+            steps = math.ceil(self.args.num_train_epochs * an_epoch)
+        epoch = (steps - 1) // an_epoch
+        return LastOrder(
+            own,
+            added,
+            epoch=epoch,
+            used=min(own, (steps - epoch * an_epoch) * a_step),
+            seed=seed,
+            at_end=self._added.last == "end",
+        )
 
     def floating_point_ops(self, inputs: Batch) -> int:
         """6 · tokens · parameters without embeddings, which are counted once."""
@@ -133,6 +375,14 @@ class InterferenceTrainer(Trainer):
     @cached_property
     def _parameters(self) -> int:
         return int(self._network.num_parameters(exclude_embeddings=True))
+
+
+def _no_collator(rows: list[Row]) -> dict[str, Tensor]:
+    raise InputError("this mitigation makes batches of its own: give a data_collator")
+
+
+def _is_sized(rows: Any) -> bool:
+    return hasattr(rows, "__len__") and hasattr(rows, "__getitem__")
 
 
 def _predicting(labels: Tensor) -> Tensor:

@@ -1,11 +1,17 @@
 """A tiny Llama, and a split made by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_models import places, tiny_model
+from transformers import TrainingArguments
 
 from interfere.knowledge.splits import Split
 from interfere.models.model import Model
+from interfere.training.cost import Cost
+from interfere.training.mitigation import Start
+from interfere.training.rows import FactRows, collate
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +26,31 @@ def _one_thread():
 def model() -> Model:
     """Read-only."""
     return tiny_model("llama")
+
+
+@pytest.fixture
+def begin(split):
+    """What a mitigation is told when the model is about to be trained on the split."""
+
+    def start(model, **changes):
+        facts = split.training
+        return replace(
+            Start(
+                model.network,
+                model.tokenizer,
+                FactRows(facts, model.tokenizer),
+                range(len(split.known)),
+                split.others,
+                None,
+                0,
+                collate,
+                TrainingArguments(report_to="none", use_cpu=True),
+                Cost(),
+            ),
+            **changes,
+        )
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -73,8 +73,56 @@ def test_freezing_everything_or_nothing_is_refused(model, globs, what):
         Freezing(globs).change(model.copy().network)
 
 
+def test_components_and_depth(model):
+    names = {n for n, _ in model.network.named_parameters()}
+    kept = {n for n, p in _changed(model, Freezing(freezes=["norms", "embeddings"])) if p}
+    assert kept == {n for n in names if "norm" not in n and "embed" not in n}
+    upper = {n for n, p in _changed(model, Freezing(bottom=2)) if p}
+    assert upper == {n for n in names if ".0." not in n and ".1." not in n} - {
+        "model.embed_tokens.weight"
+    }
+    both = {n for n, p in _changed(model, Freezing("ffn", bottom=2)) if p}
+    assert both == {n for n in names if n.startswith("model.layers.2.mlp.")}
+
+
+def _changed(model, freezing):
+    network = model.copy().network
+    freezing.change(network)
+    return [(n, p.requires_grad) for n, p in network.named_parameters()]
+
+
+def test_random_control_moves_as_many_weights_and_no_other(model, split):
+    freezing = Freezing("attention", random_control=True)
+    tuned = train(model, split, mitigation=freezing, steps=3, batch_size=6)
+    before = dict(model.network.named_parameters())
+    moved = {n: int((p != before[n]).sum()) for n, p in tuned.network.named_parameters()}
+    assert not any(count for n, count in moved.items() if "proj" not in n)
+    assert all(count for n, count in moved.items() if "proj" in n)
+    # a gradient that is exactly 0 leaves a chosen weight where it was
+    assert 0.9 * freezing.parameters(model.network) < sum(moved.values())
+    assert sum(moved.values()) <= freezing.parameters(model.network)
+    again = train(tuned, split, steps=3)  # no mask is left behind
+    for name, now in again.network.named_parameters():
+        if "proj" in name:
+            assert (now != tuned.network.get_parameter(name)).float().mean() > 0.9, name
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "say what to freeze"),
+        ({"trains": "ffn", "freezes": "head"}, "not both"),
+        ({"bottom": -1}, "bottom must be 0 blocks or more, got -1"),
+        ({"bottom": 9}, "bottom=9, but LlamaForCausalLM has 3 blocks"),
+    ],
+)
+def test_settings_that_say_nothing_are_refused(model, settings, message):
+    with pytest.raises(InputError, match=message):
+        Freezing(**settings).change(model.copy().network)
+
+
 def test_unknown_group_is_refused():
     with pytest.raises(
-        InputError, match="no parameter group 'heads'; choose attention or ffn"
+        InputError, match="no component 'heads'; choose attention or ffn or embed"
     ):
         Freezing("heads")

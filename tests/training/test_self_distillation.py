@@ -7,7 +7,7 @@ from tiny_models import tiny_model
 from torch import nn
 
 from interfere.errors import InputError
-from interfere.training import self_distillation
+from interfere.training import distillation_loss
 from interfere.training.mitigation import Step
 from interfere.training.self_distillation import SelfDistillation
 
@@ -34,13 +34,13 @@ def test_gradient_with_cross_entropy_is_the_papers(strength, temperature):
 
 @pytest.mark.parametrize("kept", [5, 23])
 def test_chunked_is_the_plain_formula(monkeypatch, kept):
-    monkeypatch.setattr(self_distillation, "CHUNK", 10)
+    monkeypatch.setattr(distillation_loss, "CHUNK_BYTES", 10 * 4 * 11)
     torch.manual_seed(0)
     weight, other = torch.randn(2, 11, 4)
     weight.requires_grad_()
     states, teacher = torch.randn(2, kept, 4)
     states.requires_grad_()
-    step = Step(lambda z: z @ weight.T, lambda z: z @ other.T, kept)
+    step = Step(lambda z: z @ weight.T, lambda z: z @ other.T, kept, parameters=(weight,))
     q = (states @ weight.T / 0.5).softmax(-1)
     p = (teacher @ other.T / 0.5).softmax(-1)
     plain = 0.25 * (p * (p / q).log()).sum() / kept
@@ -55,7 +55,7 @@ def test_chunked_is_the_plain_formula(monkeypatch, kept):
 
 
 def test_never_more_logits_than_a_chunk(monkeypatch):
-    monkeypatch.setattr(self_distillation, "CHUNK", 10)
+    monkeypatch.setattr(distillation_loss, "CHUNK_BYTES", 10 * 4 * 4)
     seen = []
 
     def head(states):
@@ -90,18 +90,18 @@ def test_settings_out_of_range_are_refused(settings, message):
         SelfDistillation(**settings)
 
 
-def test_teacher_of_another_vocabulary_is_refused(model):
+def test_teacher_of_another_vocabulary_is_refused(model, begin):
     teacher = tiny_model("llama", vocab_size=600)
     with pytest.raises(InputError, match=r"600 logits, the student 500.* one vocabulary"):
-        SelfDistillation(teacher).frozen_teacher(model.network, model.tokenizer)
+        SelfDistillation(teacher).frozen_teacher(begin(model))
 
 
-def test_teacher_that_would_be_trained_is_refused(model):
+def test_teacher_that_would_be_trained_is_refused(model, begin):
     with pytest.raises(InputError, match=r"shares weights .* give teacher.copy\(\)"):
-        SelfDistillation(model).frozen_teacher(model.network, model.tokenizer)
+        SelfDistillation(model).frozen_teacher(begin(model))
 
 
-def test_without_a_teacher_the_start_is_copied(model):
-    teacher = SelfDistillation().frozen_teacher(model.network, model.tokenizer)
-    pairs = zip(teacher.parameters(), model.network.parameters(), strict=True)
+def test_without_a_teacher_the_start_is_copied(model, begin):
+    teacher = SelfDistillation().frozen_teacher(begin(model))
+    pairs = zip(teacher.network.parameters(), model.network.parameters(), strict=True)
     assert all(a.equal(b) and a.data_ptr() != b.data_ptr() for a, b in pairs)

@@ -1,0 +1,110 @@
+"""Stop when old facts begin to be lost."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    PreTrainedModel,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from interfere.errors import InputError
+from interfere.facts.fact import FactSet
+from interfere.models.answering import ask
+from interfere.models.model import Model
+from interfere.training.mitigation import Start
+
+
+@dataclass(frozen=True)
+class StabilityStopping:
+    """Stops once the net loss of Known facts is above `limit`, and goes back to the last
+    check where it was not.
+
+    Facts that were right at the start and are wrong, less the reverse, as a share; asked
+    `checks` times over the training, greedily, zero-shot.
+
+    Cost: so many times the facts forward; memory of one copy of the weights. Known to fail:
+    forgetting comes with the new facts, so stopping early leaves these half learnt; and a
+    dip that would have recovered stops it too.
+
+    Raises:
+        InputError: limit below 0, checks below 1.
+
+    Source: arXiv 2405.05904, section 4 (early stopping at the development set's maximum).
+    """
+
+    limit: float = 0.02
+    checks: int = 20
+    facts: FactSet | None = None
+    """None: those that this training may spend."""
+
+    def __post_init__(self) -> None:
+        if not self.limit >= 0:
+            raise InputError(f"limit must be 0 or more, got {self.limit}")
+        if self.checks < 1:
+            raise InputError(f"checks must be 1 or more, got {self.checks}")
+
+    def callback(self, start: Start) -> TrainerCallback:
+        """What looks on.
+
+        Raises:
+            InputError: no Known facts.
+        """
+        facts = start.old_facts("early stopping", self.facts)
+        return _Stops(self, facts, start)
+
+
+class _Stops(TrainerCallback):
+    def __init__(self, options: StabilityStopping, facts: FactSet, start: Start) -> None:
+        self._options, self._start = options, start
+        self._model = start.model("early stopping")
+        self._facts = facts
+        self._first = math.nan
+        self._good: dict[str, Tensor] = {}
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """How many are right before anything is learnt."""
+        self._first = self._right(kwargs["model"])
+        self._keep(kwargs["model"])
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Look, and stop if too much is lost."""
+        apart = max(1, state.max_steps // self._options.checks)
+        if state.global_step % apart and state.global_step != state.max_steps:
+            return
+        network = kwargs["model"]
+        if self._first - self._right(network) <= self._options.limit:
+            self._keep(network)
+            return
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if name in self._good:
+                    parameter.copy_(self._good[name])
+        control.should_training_stop = True
+
+    def _right(self, network: PreTrainedModel) -> float:
+        self._start.cost.measured_rows += len(self._facts)
+        model = Model("early stopping", network, self._model.tokenizer)
+        return float(ask(model, self._facts, sampling=False).right.mean())
+
+    def _keep(self, network: PreTrainedModel) -> None:
+        named = network.named_parameters()
+        self._good = {n: p.detach().clone() for n, p in named if p.requires_grad}

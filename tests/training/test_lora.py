@@ -1,0 +1,96 @@
+"""Adapters alone are trained; merged they are the adapter; off they are the start."""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tiny_models import tiny_model
+
+from interfere.errors import InputError
+from interfere.training.lora import LoRA, adapters, merge_adapters
+from interfere.training.self_distillation import SelfDistillation
+from interfere.training.train import train
+
+IDS = torch.tensor([[1, 5, 9, 30]])
+
+
+def adapted(architecture="llama", **settings):
+    network = tiny_model(architecture).copy().network
+    LoRA(rank=4, **settings).change(network)
+    return network
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "neox"])
+def test_merged_is_the_adapter(architecture):
+    network = adapted(architecture).eval()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(generator=torch.manual_seed(0)).mul_(0.1)
+        with_adapter = network(IDS).logits
+        merge_adapters(network)
+        merged = network(IDS).logits
+        plain = tiny_model(architecture).network(IDS).logits
+    assert torch.allclose(merged, with_adapter, atol=1e-5)
+    assert not torch.allclose(merged, plain, atol=1e-3)
+    assert (
+        network.state_dict().keys() == tiny_model(architecture).network.state_dict().keys()
+    )
+
+
+def test_only_adapters_are_trained_and_merged_in_the_end(model, split):
+    tuned = train(model, split, mitigation=LoRA(rank=2, targets="attention"), steps=5)
+    for name, after in tuned.network.named_parameters():
+        same = after.equal(model.network.get_parameter(name))
+        assert same != ("self_attn" in name and "proj" in name), name
+        if not same:
+            delta = after - model.network.get_parameter(name)
+            assert torch.linalg.matrix_rank(delta, rtol=1e-3) <= 2
+    assert not adapters(tuned.network)
+    assert all(p.requires_grad for p in tuned.network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("targets", "layers"),
+    [("attention", 12), ("ffn", 9), ("all", 21), (["q_proj"], 3), (["1.mlp.up_proj"], 1)],
+)
+def test_targets(targets, layers):
+    assert len(adapters(adapted(targets=targets))) == layers
+
+
+def test_adapter_off_is_the_start_as_a_teacher(model, split):
+    both = [LoRA(rank=4), SelfDistillation(teacher="adapter-off", cached=False)]
+    copied = [LoRA(rank=4), SelfDistillation(cached=False)]
+    one, other = (
+        train(model, split, mitigation=m, epochs=4, batch_size=6) for m in (both, copied)
+    )
+    pairs = zip(one.network.parameters(), other.network.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+
+
+def test_adapter_off_without_adapters_is_refused(model, split):
+    with pytest.raises(InputError, match=r"combine it with LoRA\(\)"):
+        train(model, split, mitigation=SelfDistillation(teacher="adapter-off"), steps=1)
+
+
+def test_adapters_already_there_are_refused():
+    network = get_peft_model(
+        tiny_model().copy().network, LoraConfig(target_modules=["q_proj"])
+    )
+    with pytest.raises(InputError, match="has LoRA adapters already"):
+        LoRA().change(network.base_model.model)
+
+
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rank": 0}, "rank must be 1 or more, got 0"),
+        ({"alpha": 0}, "alpha must be above 0"),
+        ({"dropout": 1.0}, "dropout must be 0 or more and below 1"),
+        ({"targets": "heads"}, "'attention', 'ffn', 'all' or a list"),
+        ({"targets": ["nothing"]}, "no linear layer of LlamaForCausalLM"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        LoRA(**settings).change(tiny_model().copy().network)
