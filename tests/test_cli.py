@@ -73,8 +73,8 @@ def test_help_lists_every_command():
         (["figures", "paper"], "run `interfere reproduce paper` first"),
         (["cache", "clean", "everything"], "no part 'everything'"),
         (
-            ["train", "nano", "geonames", "--out", "x", "--mitigation", "ewc"],
-            "self-distillation",
+            ["train", "nano", "geonames", "--out", "x", "--mitigation", "self-distilation"],
+            "did you mean self-distillation",
         ),
     ],
 )

@@ -8,8 +8,8 @@ import torch
 
 from interfere import cache
 from interfere.errors import InputError
+from interfere.study.selection import candidates, check_arm
 from interfere.study.study import Architecture, Study
-from interfere.training.names import named_mitigation
 from interfere.training.train import step_count
 
 TOKENS_A_FACT = 22
@@ -59,11 +59,12 @@ def estimate(study: Study) -> Estimate:
             "architecture (parameters, layers, hidden, vocabulary)"
         )
     for arm in study.arms:
-        named_mitigation(arm.mitigation, arm.settings)
+        check_arm(arm)
     sizes, net = study.split, study.architecture
     rows = sizes.known + sizes.unknown
     steps = step_count(rows, study.train.epochs, study.train.batch_size)
-    runs = len(study.arms) * len(study.seeds)
+    tried = sum(len(candidates(arm)) for arm in study.arms if arm.sweep)
+    runs = len(study.arms) * len(study.seeds) + tried * len(study.select.seeds)
     flops = _flops(study, net, rows, steps, runs)
     total = sum(flops.values())
     return Estimate(

@@ -36,12 +36,12 @@ def factors(job: Job, path: Path) -> dict[str, object]:
     """What distinguishes a run, as columns."""
     arm, study = job.arm, job.study
     new = len(job.split.unknown)
-    mitigation = named_mitigation(arm.mitigation, arm.settings)
+    mitigation = None if arm.repair else named_mitigation(arm.mitigation, arm.settings)
     return {
         "run": path.name,
         "arm": arm.name,
-        "mitigation": arm.mitigation or "none",
-        "strength": float(getattr(mitigation, "strength", np.nan)),
+        "mitigation": arm.mitigation or arm.repair or "none",
+        "strength": float(getattr(mitigation, "strength", None) or np.nan),
         "learning_rate": arm.learning_rate or study.train.learning_rate,
         "keys": arm.keys if new else "none",
         "answers": "natural",

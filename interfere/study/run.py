@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from interfere import cache
 from interfere.activations.recorder import record
 from interfere.facts.fact import FactSet
+from interfere.interventions.repairs import named_repair
 from interfere.knowledge.splits import Split
 from interfere.models.answering import ask
 from interfere.models.confidence import confidence
@@ -22,7 +23,8 @@ from interfere.models.ranking import answer_ranks
 from interfere.study.drift_table import drift_table
 from interfere.study.manifest import RESULTS_VERSION, finish, is_finished, locked
 from interfere.study.study import Arm, Study
-from interfere.training.evaluation import AtSteps, FactEvaluation
+from interfere.training.cost import Cost
+from interfere.training.evaluation import AtSteps, FactEvaluation, ask_set
 from interfere.training.names import named_mitigation
 from interfere.training.train import step_count, train
 
@@ -47,6 +49,8 @@ class Job:
     """The kind that the study's model lies on, such as cpu."""
     threads: int
     root: Path
+    selecting: bool = False
+    """Only asks what settings are chosen by, and keeps nothing else."""
 
     @property
     def steps(self) -> int:
@@ -72,10 +76,11 @@ class Job:
         """Everything that determines the run's result."""
         study = self.study
         kept = {"weights": "kept"} if study.keep_weights else {}
+        kept |= {"selecting": "True"} if self.selecting else {}
         return kept | {
             "version": RESULTS_VERSION,
             "start": self.start_digest,
-            "arm": self.arm.model_dump(exclude={"name"}),
+            "arm": self.arm.model_dump(exclude={"name", "sweep"}),
             "training": study.train.model_dump(),
             "steps": self.steps,
             "evaluate": study.evaluate.model_dump(),
@@ -104,6 +109,8 @@ class Job:
             "validation": split.validation,
             "held_out": split.held_out,
         }
+        if self.selecting:
+            named = {name: named[name] for name in ("unknown", "validation")}
         return {name: facts for name, facts in named.items() if len(facts)}
 
 
@@ -129,31 +136,45 @@ def execute(job: Job) -> Path:
 def _execute(job: Job, folder: Path) -> None:
     start = load_model(str(job.start), device=job.study.device, dtype=job.study.dtype)
     options = job.study.train
-    evaluation = FactEvaluation(job.sets, job.evaluated, start.tokenizer)
+    cost = Cost()
+    evaluation = FactEvaluation(job.sets, job.evaluated, start.tokenizer, cost=cost)
     drifts: list[pd.DataFrame] = []
 
     def measure_drift(model: Model, step: int) -> None:
         drifts.append(_drift(job, model, folder / "passing.h5").assign(step=step))
 
-    epochs = job.study.evaluate.drift_epochs
+    epochs = () if job.selecting else job.study.evaluate.drift_epochs
     steps = [round(epoch * job.steps_an_epoch) for epoch in epochs]
     # The end is measured from the recording that is kept.
     passing = [step for step in steps if 0 <= step < job.steps]
-    at = AtSteps(passing, measure_drift, start.tokenizer)
+    at = AtSteps(passing, measure_drift, start.tokenizer, cost)
+    needs_base = "base" in job.arm.settings.values()
     tuned = train(
         start,
         job.split,
-        mitigation=named_mitigation(job.arm.mitigation, job.arm.settings),
+        mitigation=named_mitigation(
+            job.arm.mitigation, {} if job.arm.repair else job.arm.settings
+        ),
         steps=job.steps,
         learning_rate=job.arm.learning_rate or options.learning_rate,
         batch_size=options.batch_size,
         seed=job.seed,
         bf16=options.bf16,
         callbacks=[evaluation, at],
+        base=load_model(job.study.model, device=job.study.device) if needs_base else None,
+        cost=cost,
     )
-    _outcomes(job, evaluation.table, start, tuned).to_parquet(
-        folder / "facts.parquet", index=False
-    )
+    table = evaluation.table
+    if job.arm.repair:
+        table = _repaired(job, start, tuned)
+    table = _carried_on(job, table)
+    pd.DataFrame([asdict(cost)]).to_csv(folder / "cost.csv", index=False)
+    if job.selecting:
+        table.assign(epoch=table["step"] / job.steps_an_epoch).to_parquet(
+            folder / "facts.parquet", index=False
+        )
+        return
+    _outcomes(job, table, start, tuned).to_parquet(folder / "facts.parquet", index=False)
     _ranks(job, start, tuned).to_parquet(folder / "ranks.parquet", index=False)
     kept = job.study.record
     after = folder / "held_out-after.h5"
@@ -162,6 +183,37 @@ def _execute(job: Job, folder: Path) -> None:
         tuned.save(folder / "model")
     drifts.append(_compare(job, after).assign(step=job.steps))
     pd.concat(drifts).to_parquet(folder / "drift.parquet", index=False)
+
+
+def _repaired(job: Job, start: Model, tuned: Model) -> pd.DataFrame:
+    """The repair's path, from the whole of it to none, in place of a training's steps.
+
+    Step 0 is the start, which losses are measured from.
+    """
+    path = [(0, start)]
+    last = max(1, len(job.evaluated) - 1)
+    for place, step in enumerate(job.evaluated):
+        repair = named_repair(
+            str(job.arm.repair), job.arm.settings, place / last, job.split.others
+        )
+        path.append((step, repair.repair(start, tuned)))
+    return pd.concat(
+        [
+            ask_set(model, name, facts, step)
+            for step, model in path
+            for name, facts in job.sets.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def _carried_on(job: Job, table: pd.DataFrame) -> pd.DataFrame:
+    """A run that stopped early stands at later steps where it stopped."""
+    last = int(table["step"].max())
+    later = [step for step in job.evaluated if step > last]
+    ends = [table[table["step"] == last].assign(step=step) for step in later]
+    table = pd.concat([table, *ends], ignore_index=True)
+    return table[table["step"].isin({0, *job.evaluated})]
 
 
 def _outcomes(job: Job, table: pd.DataFrame, start: Model, tuned: Model) -> pd.DataFrame:

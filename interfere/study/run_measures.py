@@ -18,7 +18,7 @@ from interfere.study.run import Job
 
 def run_measures(job: Job, path: Path, prepared: Prepared, runs: Runs) -> pd.DataFrame:
     """Drift, CKA, interference, and where the wrong answers came from."""
-    tables = [_drift(path), _cka(path, prepared), _ranks(path)]
+    tables = [_drift(path), _cka(path, prepared), _ranks(path), _cost(path)]
     control = control_run(runs, job.seed)
     if control is not None and len(job.split.unknown):
         tables += [
@@ -65,6 +65,12 @@ def _ranks(path: Path) -> pd.DataFrame:
         )
     ]
     return pd.DataFrame(rows)
+
+
+def _cost(path: Path) -> pd.DataFrame:
+    """Rows forward and backward, teacher's rows, seconds: see `training.cost.Cost`."""
+    cost = pd.read_csv(path / "cost.csv").iloc[0]
+    return pd.DataFrame({"metric": "cost_" + cost.index, "value": cost.to_numpy(float)})
 
 
 def _interference(

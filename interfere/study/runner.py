@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -22,9 +23,9 @@ from interfere.models.hooks import resolve
 from interfere.study.preparation import Prepared, prepare
 from interfere.study.results import gather
 from interfere.study.run import Job, execute
+from interfere.study.selection import check_arm, choose
 from interfere.study.study import Study, plain_control
 from interfere.study.workers import worker_count
-from interfere.training.names import named_mitigation
 
 
 def reproduce(study: Study, say: Callable[[str], None] = lambda _: None) -> Path:
@@ -36,15 +37,31 @@ def reproduce(study: Study, say: Callable[[str], None] = lambda _: None) -> Path
         InputError: bad configuration or facts, or runs that failed twice.
     """
     for arm in study.arms:
-        named_mitigation(arm.mitigation, arm.settings)
+        check_arm(arm)
     prepared = prepare(study, say)
     check_measures(prepared)
+    prepared = replace(prepared, study=_chosen(prepared, say))
+    study = prepared.study
     jobs = plan(prepared)
     say(f"{len(jobs)} runs: {len(study.arms)} arms, {len(study.seeds)} seeds")
     workers = worker_count(study, len(jobs))
     folders = run_all(jobs, workers)
     say("measuring")
     return gather(prepared, list(zip(jobs, folders, strict=True)))
+
+
+def _chosen(prepared: Prepared, say: Callable[[str], None]) -> Study:
+    """The study with its sweeps decided."""
+
+    def jobs(trial: Study) -> list[Job]:
+        planned = plan(replace(prepared, study=trial))
+        say(f"{len(planned)} runs to choose settings on validation facts")
+        return [replace(job, selecting=True) for job in planned]
+
+    def run(planned: list[Job]) -> list[Path]:
+        return run_all(planned, worker_count(prepared.study, len(planned)))
+
+    return choose(prepared, jobs, run)
 
 
 def check_measures(prepared: Prepared) -> None:

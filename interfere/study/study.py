@@ -122,8 +122,20 @@ class Arm(_Section):
         "natural", description="subjects of the Unknown facts"
     )
     mitigation: str | None = Field(None, description="a name in interfere.training")
-    settings: dict[str, Any] = Field({}, description="the mitigation's fields")
+    repair: str | None = Field(
+        None,
+        description="a name in interfere.interventions: what mends the model afterwards; "
+        "its evaluations go from the repair in full to the tuned model, not by step",
+    )
+    settings: dict[str, Any] = Field(
+        {}, description="the mitigation's fields, or the repair's"
+    )
     learning_rate: float | None = Field(None, gt=0, description="None: the study's")
+    sweep: dict[str, tuple[Any, ...]] = Field(
+        {},
+        description="values by setting (or learning_rate), all combinations of which are "
+        "tried on validation facts",
+    )
 
     @property
     def trains_new(self) -> bool:
@@ -133,12 +145,23 @@ class Arm(_Section):
 
 def plain_control(arm: Arm) -> bool:
     """Whether the arm is the Known-only control: no new facts, and nothing added."""
-    return not arm.trains_new and arm.mitigation is None
+    return not arm.trains_new and arm.mitigation is None and arm.repair is None
 
 
 def plain_sft(arm: Arm) -> bool:
     """Whether the arm learns new facts with nothing added."""
-    return arm.trains_new and arm.mitigation is None
+    return arm.trains_new and arm.mitigation is None and arm.repair is None
+
+
+class Selection(_Section):
+    """How settings are chosen on validation facts, for arms with a sweep."""
+
+    seeds: tuple[Seed, ...] = Field(
+        (1000,), min_length=1, description="of the runs that only choose"
+    )
+    level: float = Field(
+        0.9, gt=0, le=1, description="plasticity at which net losses are compared"
+    )
 
 
 class Architecture(_Section):
@@ -172,6 +195,7 @@ class Study(_Section):
     seeds: tuple[Seed, ...] = Field(
         (0, 1, 2), min_length=1, description="order, synthetic keys"
     )
+    select: Selection = Selection()
     keep_weights: bool = Field(False, description="save what each run trained, as a folder")
     workers: int | None = Field(None, ge=1, description="runs at once; None: one a core")
 
@@ -189,6 +213,20 @@ class Study(_Section):
         if twice := _twice(seeds):
             raise ValueError(f"the seed {twice[0]} is there twice")
         return seeds
+
+    @model_validator(mode="after")
+    def _chosen_on_validation(self) -> "Study":
+        swept = [arm.name for arm in self.arms if arm.sweep]
+        if swept and not self.split.validation:
+            raise ValueError(
+                f"the arm {swept[0]!r} has a sweep, but split.validation is 0: there are no "
+                "facts to choose settings on"
+            )
+        if both := [arm.name for arm in self.arms if arm.repair and arm.mitigation]:
+            raise ValueError(f"the arm {both[0]!r} has a mitigation and a repair")
+        if set(self.select.seeds) & set(self.seeds) and swept:
+            raise ValueError("select.seeds must differ from seeds: they only choose")
+        return self
 
     @model_validator(mode="after")
     def _recorded(self) -> "Study":
@@ -219,6 +257,7 @@ SECTIONS: dict[str, type[_Section]] = {
     "record": Recording,
     "interference": Interference,
     "arms": Arm,
+    "select": Selection,
     "architecture": Architecture,
 }
 """By the study's key."""

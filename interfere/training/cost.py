@@ -1,6 +1,8 @@
 """What a training takes beside plain fine-tuning: forwards, rows, seconds."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -31,3 +33,14 @@ class Cost:
         if self._since is not None:
             self.seconds += time.monotonic() - self._since
             self._since = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Seconds stand still inside, if they ran."""
+        running = self._since is not None
+        self.pause()
+        try:
+            yield
+        finally:
+            if running:
+                self.start()

@@ -16,7 +16,9 @@ from transformers import (
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.models.answering import ask
+from interfere.models.evaluating import evaluating
 from interfere.models.model import Model
+from interfere.training.cost import Cost
 
 COLUMNS = ["step", "epoch", "set", "fact", "answer", "right", "logprob"]
 
@@ -35,10 +37,13 @@ class AtSteps(TrainerCallback):
         at_steps: Collection[int],
         function: Callable[[Model, int], object],
         tokenizer: PreTrainedTokenizerBase,
+        cost: Cost | None = None,
     ) -> None:
+        """`cost`: its seconds stand still meanwhile."""
         if at_steps and min(at_steps) < 0:
             raise InputError(f"step {min(at_steps)} is before training begins; start at 0")
         self._steps, self._function, self._tokenizer = set(at_steps), function, tokenizer
+        self._cost = cost or Cost()
 
     def on_train_begin(
         self,
@@ -66,13 +71,9 @@ class AtSteps(TrainerCallback):
             self._call(kwargs["model"], state)
 
     def _call(self, network: PreTrainedModel, state: TrainerState) -> None:
-        training = network.training
-        network.eval()
-        try:
+        with evaluating(network), self._cost.paused():
             model = Model(f"step {state.global_step}", network, self._tokenizer)
             self._function(model, state.global_step)
-        finally:
-            network.train(training)
 
 
 class FactEvaluation(AtSteps):
@@ -93,13 +94,14 @@ class FactEvaluation(AtSteps):
         at_steps: Collection[int],
         tokenizer: PreTrainedTokenizerBase,
         paraphrase: Collection[str] = (),
+        cost: Cost | None = None,
     ) -> None:
-        super().__init__({0, *at_steps}, self._ask, tokenizer)
+        super().__init__({0, *at_steps}, self._ask, tokenizer, cost)
         if unknown := sorted(set(paraphrase) - set(sets)):
             raise InputError(
                 f"no set {unknown[0]!r} to paraphrase; the sets are {sorted(sets)}"
             )
-        self._asked = [(name, facts, False) for name, facts in sets.items()]
+        self._asked = [(name, facts, False) for name, facts in sets.items() if len(facts)]
         self._asked += [(f"{name}, paraphrase", sets[name], True) for name in paraphrase]
         self._epoch, self._last = 0.0, -1
         self._tables: list[pd.DataFrame] = []
@@ -127,16 +129,21 @@ class FactEvaluation(AtSteps):
 
     def _ask(self, model: Model, step: int) -> None:
         for name, facts, paraphrase in self._asked:
-            if not len(facts):
-                continue
-            answers = ask(model, facts, paraphrase=paraphrase, sampling=False)
-            columns = {
-                "step": step,
-                "epoch": self._epoch,
-                "set": name,
-                "fact": facts.ids,
-                "answer": [fact.answer for fact in facts],
-                "right": answers.right,
-                "logprob": answers.logprob,
-            }
-            self._tables.append(pd.DataFrame(columns, columns=COLUMNS))
+            found = ask_set(model, name, facts, step, paraphrase=paraphrase)
+            self._tables.append(found.assign(epoch=self._epoch)[COLUMNS])
+
+
+def ask_set(
+    model: Model, name: str, facts: FactSet, step: int, *, paraphrase: bool = False
+) -> pd.DataFrame:
+    """A row a fact, as `FactEvaluation.table` has them, without `epoch`."""
+    answers = ask(model, facts, paraphrase=paraphrase, sampling=False)
+    columns = {
+        "step": step,
+        "set": name,
+        "fact": facts.ids,
+        "answer": [fact.answer for fact in facts],
+        "right": answers.right,
+        "logprob": answers.logprob,
+    }
+    return pd.DataFrame(columns)

@@ -26,7 +26,7 @@ from interfere.training.mitigation import (
 from interfere.training.rows import prompt_rows
 from interfere.training.teacher import AdapterOff, Frozen, Teacher
 
-On = Literal["training", "known", "background"]
+DistilledRows = Literal["training", "known", "background"]
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ class SelfDistillation:
     the answer or its end."""
     direction: Direction = "forward"
     """`forward`: KL(teacher ‖ student); `reverse`: the other way round; `jensen-shannon`."""
-    on: On = "training"
+    rows: DistilledRows = "training"
     """Which rows: all that are trained on; those that the model knew; or the questions of
     further facts, without their answers, which are added beside the others."""
     background: FactSet | Sequence[str] | None = None
-    """For on="background": facts whose questions, or texts that, are distilled on; None:
+    """For rows="background": facts whose questions, or texts that, are distilled on; None:
     the old facts that this training may spend."""
     ratio: float = 0.5
-    """For on="background": such rows beside each row of a batch."""
+    """For rows="background": such rows beside each row of a batch."""
     cached: bool = True
     """Compute the teacher's last hidden states once (`CachedTeacher`)."""
 
@@ -86,7 +86,7 @@ class SelfDistillation:
             raise InputError(f"strength must be 0 or more, got {self.strength}")
         if not self.ratio > 0:
             raise InputError(f"ratio must be above 0, got {self.ratio}")
-        options = {"positions": Positions, "direction": Direction, "on": On}
+        options = {"positions": Positions, "direction": Direction, "rows": DistilledRows}
         for name, kind in options.items():
             if getattr(self, name) not in get_args(kind):
                 wanted = " or ".join(map(repr, get_args(kind)))
@@ -114,12 +114,12 @@ class SelfDistillation:
         return Frozen(teacher.network)
 
     def spending(self, start: Start) -> Spending | None:
-        """Rows that are not distilled on weigh 0."""
-        if self.on == "training":
+        """DistilledRows that are not distilled on weigh 0."""
+        if self.rows == "training":
             return None
-        if self.on == "known" and start.known_rows is None:
+        if self.rows == "known" and start.known_rows is None:
             raise InputError(
-                "on='known' needs to be told which rows are Known: give InterferenceTrainer "
+                "rows='known' needs to be told which rows are Known: give InterferenceTrainer "
                 "known_rows=…"
             )
         known, count = set(start.known_rows or ()), len(start.rows)
@@ -128,7 +128,7 @@ class SelfDistillation:
             numbers: Int[Tensor, " rows"], network: PreTrainedModel, step: int
         ) -> Float[Tensor, " rows"]:
             chosen = [
-                n in known if self.on == "known" else n >= count for n in numbers.tolist()
+                n in known if self.rows == "known" else n >= count for n in numbers.tolist()
             ]
             return torch.tensor(chosen, dtype=torch.float32)
 
@@ -136,7 +136,7 @@ class SelfDistillation:
 
     def added_rows(self, start: Start) -> AddedRows | None:
         """The background's rows; none carries a label."""
-        if self.on != "background":
+        if self.rows != "background":
             return None
         model = start.model("distillation on background prompts")
         given = self.background
