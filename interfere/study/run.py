@@ -109,8 +109,8 @@ class Job:
             "validation": split.validation,
             "held_out": split.held_out,
         }
-        if self.selecting:
-            named = {name: named[name] for name in ("unknown", "validation")}
+        asked = ("unknown", "validation") if self.selecting else self.study.evaluate.sets
+        named = {name: named[name] for name in asked}
         return {name: facts for name, facts in named.items() if len(facts)}
 
 

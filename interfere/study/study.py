@@ -86,6 +86,9 @@ class Evaluation(_Section):
         12, ge=1, description="evaluations a run, evenly spaced, end included"
     )
     early: tuple[float, ...] = Field((1.0,), description="further evaluations, in epochs")
+    sets: tuple[Literal["known", "unknown", "validation", "held_out"], ...] = Field(
+        ("known", "unknown", "validation", "held_out"), description="what is asked"
+    )
     drift_epochs: tuple[float, ...] = Field(
         (), description="epochs whose drift is measured"
     )
@@ -226,6 +229,15 @@ class Study(_Section):
             raise ValueError(f"the arm {both[0]!r} has a mitigation and a repair")
         if set(self.select.seeds) & set(self.seeds) and swept:
             raise ValueError("select.seeds must differ from seeds: they only choose")
+        return self
+
+    @model_validator(mode="after")
+    def _asked(self) -> "Study":
+        if missing := {"unknown", "held_out"} - set(self.evaluate.sets):
+            raise ValueError(
+                f"evaluate.sets leaves out {min(missing)!r}: net loss at matched plasticity "
+                "needs both"
+            )
         return self
 
     @model_validator(mode="after")
