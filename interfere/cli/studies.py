@@ -83,11 +83,14 @@ def _draw(study: str, deep: bool) -> None:
 
 
 def _report(folder: Path) -> None:
+    from interfere.report.comparison import comparison_table
     from interfere.report.tables import contrast_table, headline_table
+    from interfere.study.frontier import write_comparison
     from interfere.study.headline import write_headline
 
     headline, contrasts = write_headline(folder)
     show(headline_table(headline, folder.name))
     if len(contrasts):
         show(contrast_table(contrasts))
+    show(comparison_table(write_comparison(folder)))
     typer.echo(f"results: {folder}")

@@ -14,7 +14,7 @@ from interfere.measures.comparison import Comparison
 
 def headline_table(table: pd.DataFrame, study: str) -> Table:
     """What each arm learnt and lost; net loss beyond the control with 95 % intervals."""
-    view = _new(
+    view = new_table(
         f"{study}: accuracies at the end, and held-out facts lost (share, 95 % interval)",
         [
             "arm",
@@ -28,21 +28,21 @@ def headline_table(table: pd.DataFrame, study: str) -> Table:
         ],
     )
     for row in table.to_dict("records"):
-        matched = _with_interval(row, "net_loss_0.9_beyond")
+        matched = with_interval(row, "net_loss_0.9_beyond")
         view.add_row(
             str(row["arm"]),
-            *(_number(row[name]) for name in ("task", "plasticity", "stability")),
-            _with_interval(row, "net_loss_end"),
-            _with_interval(row, "net_loss_end_beyond"),
+            *(number(row[name]) for name in ("task", "plasticity", "stability")),
+            with_interval(row, "net_loss_end"),
+            with_interval(row, "net_loss_end_beyond"),
             "not reached" if row.get("net_loss_0.9_reached") is False else matched,
-            _number(row.get("net_loss_end_beyond_smallest", np.nan)),
+            number(row.get("net_loss_end_beyond_smallest", np.nan)),
         )
     return view
 
 
 def contrast_table(table: pd.DataFrame) -> Table:
     """Differences of net loss between pairs of arms at matched plasticity."""
-    view = _new(
+    view = new_table(
         "difference of net loss at matched plasticity (95 % interval over answers)",
         [
             "more",
@@ -64,7 +64,7 @@ def contrast_table(table: pd.DataFrame) -> Table:
             *start,
             f"{row['difference']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
             f"{row['seeds_low']:.3f} to {row['seeds_high']:.3f}",
-            _number(row["smallest"]),
+            number(row["smallest"]),
             "yes" if row["shows"] else "no",
             _ratio(row),
         )
@@ -92,7 +92,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 def plain_table(table: pd.DataFrame, title: str) -> Table:
     """Any table, numbers to four digits."""
-    view = _new(title, [str(column) for column in table.columns])
+    view = new_table(title, [str(column) for column in table.columns])
     for row in table.itertuples(index=False):
         view.add_row(*(_cell(value) for value in row))
     return view
@@ -122,7 +122,8 @@ def check_ending(path: Path) -> None:
         raise InputError(f"{path}: write tables as .csv or .parquet")
 
 
-def _new(title: str, heads: list[str]) -> Table:
+def new_table(title: str, heads: list[str]) -> Table:
+    """Empty; the first column to the left, the others to the right."""
     view = Table(title=title, title_justify="left")
     for place, head in enumerate(heads):
         view.add_column(head, justify="right" if place else "left")
@@ -131,11 +132,12 @@ def _new(title: str, heads: list[str]) -> Table:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float | np.floating):
-        return _number(float(value), 4)
+        return number(float(value), 4)
     return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
 
 
-def _number(value: float, digits: int = 3) -> str:
+def number(value: float, digits: int = 3) -> str:
+    """A dash where there is none."""
     return "–" if pd.isna(value) else f"{value:,.{digits}f}"
 
 
@@ -145,7 +147,8 @@ def _ratio(row: dict[Any, Any]) -> str:
     return f"{row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]"
 
 
-def _with_interval(row: dict[Any, Any], name: str) -> str:
+def with_interval(row: dict[Any, Any], name: str) -> str:
+    """A row's value of this name, and its `…_low` and `…_high` in brackets."""
     value = row.get(name, np.nan)
     if pd.isna(value):
         return "–"

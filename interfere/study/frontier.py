@@ -9,9 +9,12 @@ import pandas as pd
 from jaxtyping import Float64
 
 from interfere import cache
+from interfere.errors import InputError
 from interfere.measures.frontier import frontier_area
 from interfere.study.headline import LEVELS, control_arm, read
 from interfere.study.outcomes import loss, seeds_of
+from interfere.study.selection import FILE as CHOICES
+from interfere.study.study import Arm, plain_sft
 
 RESAMPLES = 1_000
 
@@ -70,14 +73,21 @@ def curves(facts: pd.DataFrame, arm: str) -> Curves:
 def frontier(study: Path) -> pd.DataFrame:
     """A row an arm that learns new facts and evaluation, seeds averaged.
 
-    Columns arm, step, plasticity, kept (1 - net loss), each of the two with `…_low` and
-    `…_high` (95 %, answers resampled).
+    Columns arm, mitigation (or repair; "none"), plain (the arm that others are compared
+    with), step, plasticity, kept (1 - net loss), each of the two with `…_low` and `…_high`
+    (95 %, answers resampled).
     """
-    rows = []
+    arms = {arm.name: arm for arm in read(study)[0].arms}
+    rows: list[pd.DataFrame] = []
     for arm, found, draws, names in _learning(study):
         whole = found.means(np.ones((1, len(names))), names)
         drawn = found.means(draws, names)
-        columns: dict[str, object] = {"arm": arm, "step": found.steps}
+        columns: dict[str, object] = {
+            "arm": arm,
+            "mitigation": _kind(arms[arm]),
+            "plain": not rows and plain_sft(arms[arm]),
+            "step": found.steps,
+        }
         for name, value, many in zip(("plasticity", "kept"), whole, drawn, strict=True):
             columns[name] = value.mean(0)[0]
             ends = np.percentile(many.mean(0), [2.5, 97.5], axis=0)
@@ -89,17 +99,19 @@ def frontier(study: Path) -> pd.DataFrame:
 def comparison(study: Path) -> pd.DataFrame:
     """A row an arm: area under the frontier, net losses at matched plasticity, cost.
 
-    Columns arm, mitigation, settings, learning_rate, area with `…_low`, `…_high`,
-    `…_seeds_low`, `…_seeds_high`; area_gain (over plain SFT, likewise with ends, paired);
-    net_loss_<level>_beyond (less the control's) with ends and `…_reached`; plasticity (at
-    the end); and by run cost_rows, cost_teacher_rows, cost_measured_rows, cost_seconds, and
-    `forwards`: all of these rows, relative to plain SFT's.
+    Columns arm, mitigation, settings, learning_rate, chosen (what a sweep decided, as text),
+    area with `…_low`, `…_high`, `…_seeds_low`, `…_seeds_high`; area_gain (over plain SFT,
+    likewise with ends, paired); net_loss_<level>_beyond (less the control's) with ends and
+    `…_reached`; plasticity (at the end); and by run cost_rows, cost_teacher_rows,
+    cost_measured_rows, cost_seconds, `forwards` (all of these rows, a row forward and
+    backward counting three, relative to plain SFT's) and relative_seconds.
     """
     configuration, results, facts = read(study)
     control = control_arm(configuration)
     arms = {arm.name: arm for arm in configuration.arms}
     costs = results[results["metric"].str.startswith("cost_")]
     costs = costs.pivot_table(index="arm", columns="metric", values="value")
+    chosen = _chosen(study)
     rows, plain = [], None
     for name, found, draws, names in _learning(study):
         arm = arms[name]
@@ -107,9 +119,10 @@ def comparison(study: Path) -> pd.DataFrame:
         drawn = _areas(found, draws, names).mean(0)
         row: dict[str, object] = {
             "arm": name,
-            "mitigation": arm.mitigation or arm.repair or "none",
+            "mitigation": _kind(arm),
             "settings": ", ".join(f"{k}={v}" for k, v in arm.settings.items()),
             "learning_rate": arm.learning_rate or configuration.train.learning_rate,
+            "chosen": chosen.get(name, ""),
             "plasticity": found.means(np.ones((1, len(names))), names)[0].mean(0)[0, -1],
             "area": each.mean(),
             **_ends("area", drawn),
@@ -138,8 +151,12 @@ def comparison(study: Path) -> pd.DataFrame:
         # a row forward and backward is three forwards, a teacher's one
         forwards = 3 * (table["cost_rows"] + table["cost_measured_rows"])
         forwards = forwards + table["cost_teacher_rows"]
-        base = forwards[table["mitigation"] == "none"]
-        table["forwards"] = forwards / base.iloc[0] if len(base) else np.nan
+        base = table["mitigation"] == "none"
+        seconds = table["cost_seconds"]
+        table["forwards"] = forwards / forwards[base].iloc[0] if base.any() else np.nan
+        table["relative_seconds"] = (
+            seconds / seconds[base].iloc[0] if base.any() else np.nan
+        )
     return table
 
 
@@ -150,6 +167,44 @@ def write_comparison(study: Path) -> pd.DataFrame:
         with cache.whole_file(study / f"{name}.csv") as draft:
             table.to_csv(draft, index=False)
     return tables["comparison"]
+
+
+def read_frontier(study: Path) -> pd.DataFrame:
+    """What `write_comparison` wrote of the frontier.
+
+    Raises:
+        InputError: it isn't there.
+    """
+    return _read(study / "frontier.csv")
+
+
+def read_comparison(study: Path) -> pd.DataFrame:
+    """What `write_comparison` wrote of the comparison.
+
+    Raises:
+        InputError: it isn't there.
+    """
+    return _read(study / "comparison.csv").fillna({"settings": "", "chosen": ""})
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        raise InputError(
+            f"{path} is not there: `interfere reproduce {path.parent.name}` makes it"
+        )
+    return pd.read_csv(path)
+
+
+def _kind(arm: Arm) -> str:
+    return arm.mitigation or arm.repair or "none"
+
+
+def _chosen(study: Path) -> dict[str, str]:
+    if not (study / CHOICES).exists():
+        return {}
+    table = pd.read_csv(study / CHOICES)
+    table = table[table["chosen"]]
+    return dict(zip(table["arm"], table["settings"], strict=True))
 
 
 def _learning(
