@@ -35,8 +35,13 @@ class WiseFT:
         """
         mended = after.copy(f"{after.name}, {self.share:g} of the way")
         old = before.network.state_dict()
+        done: set[int] = set()
         with torch.no_grad():
             for name, value in mended.network.state_dict().items():
+                # tied weights are one storage under two names
+                if value.data_ptr() in done:
+                    continue
+                done.add(value.data_ptr())
                 if name not in old or old[name].shape != value.shape:
                     raise InputError(
                         f"{after.name} has {name} of shape {tuple(value.shape)}, which "

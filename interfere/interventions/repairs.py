@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
@@ -12,6 +12,7 @@ from interfere.interventions.remove_direction import remove_directions
 from interfere.models.model import Model
 
 
+@runtime_checkable
 class RepairsModel(Protocol):
     """Mends a tuned model without training it."""
 
@@ -33,15 +34,17 @@ class DirectionRemoval:
     directions: int = 1
     share: float = 0.0
 
+    def __post_init__(self) -> None:
+        WiseFT(self.share)  # refuses what is no share
+
     def repair(self, before: Model, after: Model) -> Model:
         """A copy; both models stay as they are.
 
         Raises:
             InputError: as `remove_directions`.
         """
-        way = WiseFT(self.share)
         without = remove_directions(before, after, directions=self.directions).model
-        return way.repair(without, after)
+        return WiseFT(self.share).repair(without, after)
 
 
 Made = Callable[..., RepairsModel]
