@@ -7,18 +7,23 @@ if TYPE_CHECKING:
     from interfere.activations.recorder import record
     from interfere.activations.recording import Recording, open_recording
     from interfere.errors import InputError
+    from interfere.facts.chat import conversations
     from interfere.facts.fact import Fact, FactSet
     from interfere.facts.keys import synthetic_keys
     from interfere.facts.load import load_facts
     from interfere.interventions.activation_patching import activation_patching
+    from interfere.interventions.common_shift_removal import CommonShiftRemoval
     from interfere.interventions.counterfactual_shift import counterfactual_shift
     from interfere.interventions.fact_gradients import exact_gradients, fact_gradients
+    from interfere.interventions.fact_retention import FactRetentionCallback
     from interfere.interventions.gradient_harm import GradientHarm, gradient_harm
+    from interfere.interventions.interpolation import WiseFT
     from interfere.interventions.leave_out import blame_effect, leave_out
     from interfere.interventions.outcomes import outcomes_table
     from interfere.interventions.patching_table import patching_table
     from interfere.interventions.recovery import recovery
     from interfere.interventions.remove_direction import remove_directions
+    from interfere.interventions.repairs import DirectionRemoval
     from interfere.knowledge.knowledge import Knowledge
     from interfere.knowledge.slick import categorise
     from interfere.knowledge.splits import Split
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
     from interfere.models.load import load_model
     from interfere.models.model import Model
     from interfere.models.perplexity import perplexity
+    from interfere.training.chat_rows import chat_rows
     from interfere.training.ewc import EWC
     from interfere.training.freezing import Freezing
     from interfere.training.gradient_projection import GradientProjection
@@ -69,9 +75,12 @@ if TYPE_CHECKING:
     from interfere.training.trainer import InterferenceTrainer
 
 _HOMES = {
+    "CommonShiftRemoval": "interventions.common_shift_removal",
     "Comparison": "measures.comparison",
+    "DirectionRemoval": "interventions.repairs",
     "EWC": "training.ewc",
     "Fact": "facts.fact",
+    "FactRetentionCallback": "interventions.fact_retention",
     "FactSet": "facts.fact",
     "Freezing": "training.freezing",
     "GradientHarm": "interventions.gradient_harm",
@@ -91,6 +100,7 @@ _HOMES = {
     "StabilityStopping": "training.stability_stopping",
     "StreamingCKA": "measures.streaming_cka",
     "TargetedDistillation": "training.targeted_distillation",
+    "WiseFT": "interventions.interpolation",
     "activation_patching": "interventions.activation_patching",
     "adapter_deltas": "measures.weight_delta",
     "all_pairs_cka": "measures.all_pairs_cka",
@@ -99,9 +109,11 @@ _HOMES = {
     "by_relation": "measures.side_effects",
     "calibration": "measures.calibration",
     "categorise": "knowledge.slick",
+    "chat_rows": "training.chat_rows",
     "compare": "measures.comparison",
     "confidence": "models.confidence",
     "confident_errors": "measures.sureness",
+    "conversations": "facts.chat",
     "counterfactual_shift": "interventions.counterfactual_shift",
     "delta_table": "measures.weight_delta",
     "embedding_rows": "measures.embedding_rows",
@@ -154,8 +166,11 @@ _HOMES = {
 
 __all__ = [
     "EWC",
+    "CommonShiftRemoval",
     "Comparison",
+    "DirectionRemoval",
     "Fact",
+    "FactRetentionCallback",
     "FactSet",
     "Freezing",
     "GradientHarm",
@@ -175,6 +190,7 @@ __all__ = [
     "StabilityStopping",
     "StreamingCKA",
     "TargetedDistillation",
+    "WiseFT",
     "activation_patching",
     "adapter_deltas",
     "all_pairs_cka",
@@ -183,9 +199,11 @@ __all__ = [
     "by_relation",
     "calibration",
     "categorise",
+    "chat_rows",
     "compare",
     "confidence",
     "confident_errors",
+    "conversations",
     "counterfactual_shift",
     "delta_table",
     "embedding_rows",

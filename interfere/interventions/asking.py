@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor, nn
 
+from interfere.activations.chat_plan import chat_plan
 from interfere.activations.gathering import predict
 from interfere.activations.plan import POSITIONS as ONE_TOKEN
 from interfere.activations.plan import Plan, make_plan
@@ -39,19 +40,32 @@ class Scores:
 class Questions:
     """Facts as batches of token rows, right-padded; asked zero-shot, the answer appended.
 
+    Args:
+        model: whose tokenizer is used.
+        facts: the facts.
+        batch_facts: of one forward pass.
+        chat: through the tokenizer's chat template (`chat_plan`), where subjects have no
+            positions.
+
     Raises:
         InputError: no facts, a prompt without its subject, a batch below 1.
     """
 
-    def __init__(self, model: Model, facts: FactSet, batch_facts: int) -> None:
+    def __init__(
+        self, model: Model, facts: FactSet, batch_facts: int, *, chat: bool = False
+    ) -> None:
         self.facts = facts
-        self._plan: Plan = make_plan(
-            model.tokenizer,
-            facts,
-            ONE_TOKEN,
-            chunk_facts=max(1, len(facts)),
-            batch_facts=batch_facts,
-            subjects=True,
+        self._plan: Plan = (
+            chat_plan(model.tokenizer, facts, batch_facts=batch_facts)
+            if chat
+            else make_plan(
+                model.tokenizer,
+                facts,
+                ONE_TOKEN,
+                chunk_facts=max(1, len(facts)),
+                batch_facts=batch_facts,
+                subjects=True,
+            )
         )
         (chunk,) = self._plan.chunks
         self.batches: list[list[int]] = list(self._plan.batches(chunk))
@@ -68,8 +82,9 @@ class Questions:
         Raises:
             InputError: no such position.
         """
-        if position not in POSITIONS:
-            raise hooking.unknown("position", position, POSITIONS)
+        known = POSITIONS if self._plan.subjects is not None else (*self._plan.positions,)
+        if position not in known:
+            raise hooking.unknown("position", position, known)
         spans = [self._span(row, position) for row in rows]
         owner = [i for i, (first, last) in enumerate(spans) for _ in range(first, last + 1)]
         tokens = [at for first, last in spans for at in range(first, last + 1)]
