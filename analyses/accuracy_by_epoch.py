@@ -21,27 +21,30 @@ PANELS = {
 def tabulate(facts: pd.DataFrame) -> pd.DataFrame:
     """`accuracy_intervals` of the panels."""
     table = accuracy_intervals(facts)
-    if missing := PANELS.keys() - set(table["metric"]):
+    if missing := {"plasticity", "stability"} - set(table["metric"]):
         raise InputError(f"facts.parquet lacks {sorted(missing)}; run the study again")
     return table[table["metric"].isin(PANELS.keys())].reset_index(drop=True)
 
 
 def draw(numbers: pd.DataFrame) -> Figure:
-    """A panel a metric, a line an arm; the third has an axis of its own."""
+    """A panel a metric that was asked, a line an arm; each has an axis of its own."""
     looks = style.looks(numbers["arm"])
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
-    for axis, (metric, title) in zip(axes, PANELS.items(), strict=True):
+    shown = [metric for metric in PANELS if metric in set(numbers["metric"])]
+    figure, flat = plt.subplots(
+        1, len(shown), figsize=(10 / 3 * len(shown), 3.6), layout="constrained"
+    )
+    axes = dict(zip(shown, flat, strict=True))
+    for metric, axis in axes.items():
         panel = numbers[numbers["metric"] == metric]
         for name, look in looks.items():
             line = panel[panel["arm"] == name].sort_values("epoch")
             style.band(axis, line["epoch"], line[["value", "low", "high"]], name, look)
-        axis.set(title=title, xlabel="epoch of Known + Unknown")
-    # Plasticity needs the whole range; the others move within a few points.
-    for axis in (axes[0], axes[2]):
-        axis.set_ylim(min(0.9, axis.get_ylim()[0]), 1.005)
-    axes[1].set_ylim(-0.02, 1.02)
-    axes[0].set_ylabel("accuracy (exact match)")
-    style.legend_below(figure, axes[2])
+        axis.set(title=PANELS[metric], xlabel="epoch of Known + Unknown")
+        # Plasticity needs the whole range; the others move within a few points.
+        low = -0.02 if metric == "plasticity" else min(0.9, axis.get_ylim()[0])
+        axis.set_ylim(low, 1.02 if metric == "plasticity" else 1.005)
+    flat[0].set_ylabel("accuracy (exact match)")
+    style.legend_below(figure, axes["stability"])
     return figure
 
 

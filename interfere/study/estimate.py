@@ -88,7 +88,7 @@ def _flops(
     asked = len(study.facts.relations) * (study.facts.limit or 100_000)
     sizes = study.split
     evaluations = study.evaluate.points + len(study.evaluate.early) + 1
-    a_look = rows + sizes.validation + sizes.held_out
+    a_look = sum(getattr(sizes, name) for name in study.evaluate.sets)
     distilled = sum(arm.mitigation == "self-distillation" for arm in study.arms)
     trained = forward * steps * study.train.batch_size
     recordings = runs * (1 + len(study.evaluate.drift_epochs)) * sizes.held_out

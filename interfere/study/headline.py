@@ -71,12 +71,12 @@ def headline(study: Path) -> pd.DataFrame:
     the seeds' own (NaN where one seed's is); `forgetting` (the paper's),
     `net_loss_<level>` and `net_loss_<level>_beyond` (minus the control's), each with
     `…_low`, `…_high`, `…_seeds` and `…_smallest`: the smallest difference from 0 that
-    the study could have shown. Where the study has validation facts,
+    the study could have shown. Where validation facts are asked,
     `validation_net_loss_…` likewise: what settings are chosen by.
     """
     configuration, results, facts = read(study)
     sets: list[tuple[str, Measured]] = [("", "held_out")]
-    if configuration.split.validation:
+    if configuration.split.validation and "validation" in configuration.evaluate.sets:
         sets.append(("validation_", "validation"))
     found = {name: losses(configuration, facts, measured) for name, measured in sets}
     control = control_arm(configuration)
