@@ -12,7 +12,7 @@ from interfere import cache
 from interfere.errors import InputError
 from interfere.measures.frontier import frontier_area
 from interfere.study.headline import LEVELS, control_arm, read
-from interfere.study.outcomes import loss, seeds_of
+from interfere.study.outcomes import loss, of_arms, seeds_of
 from interfere.study.selection import FILE as CHOICES
 from interfere.study.study import Arm, plain_sft
 
@@ -115,8 +115,9 @@ def comparison(study: Path) -> pd.DataFrame:
     rows, plain = [], None
     for name, found, draws, names in _learning(study):
         arm = arms[name]
-        each = _areas(found, np.ones((1, len(names))), names)[:, 0]
-        drawn = _areas(found, draws, names).mean(0)
+        repaired = arm.repair is not None
+        each = _areas(found, np.ones((1, len(names))), names, repaired)[:, 0]
+        drawn = _areas(found, draws, names, repaired).mean(0)
         row: dict[str, object] = {
             "arm": name,
             "mitigation": _kind(arm),
@@ -134,8 +135,9 @@ def comparison(study: Path) -> pd.DataFrame:
         if plain is not None:
             row |= {"area_gain": each.mean() - plain[0]}
             row |= _ends("area_gain", drawn - plain[1])
+        own = of_arms(facts, name, control)
         for level in LEVELS:
-            at = loss(facts, name, level, control=control)
+            at = loss(own, name, level, control=control, repaired=bool(arm.repair))
             column = f"net_loss_{level}_beyond"
             row[f"{column}_reached"] = at.reached
             interval = (at.beyond_control or at.interval) if at.reached else None
@@ -215,7 +217,7 @@ def _learning(
     arms = [arm for arm in configuration.arms if arm.trains_new]
     arms.sort(key=lambda arm: arm.mitigation is not None or arm.repair is not None)
     for arm in arms:
-        found = curves(facts, arm.name)
+        found = curves(of_arms(facts, arm.name), arm.name)
         names = sorted({*found.new_answers, *found.old_answers})
         random = np.random.default_rng(0)
         draws = random.multinomial(
@@ -225,9 +227,17 @@ def _learning(
 
 
 def _areas(
-    found: Curves, weights: Float64[np.ndarray, "draws answers"], names: list[str]
+    found: Curves,
+    weights: Float64[np.ndarray, "draws answers"],
+    names: list[str],
+    repaired: bool,
 ) -> Float64[np.ndarray, "seeds draws"]:
-    return frontier_area(*found.means(weights, names))
+    plasticity, kept = found.means(weights, names)
+    if repaired:
+        # From the start to the repaired model no straight line leads: the curve falls to 0.
+        plasticity = np.insert(plasticity, 1, plasticity[..., 0], axis=-1)
+        kept = np.insert(kept, 1, 0.0, axis=-1)
+    return frontier_area(plasticity, kept)
 
 
 def _ends(name: str, draws: Float64[np.ndarray, " draws"]) -> dict[str, float]:

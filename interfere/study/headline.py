@@ -21,6 +21,7 @@ from interfere.study.outcomes import (
     forgetting,
     loss,
     net_loss_ratio,
+    of_arms,
     seeds_of,
 )
 from interfere.study.study import Study, plain_control, plain_sft
@@ -49,17 +50,20 @@ def losses(
 ) -> dict[tuple[str, Level], Loss]:
     """Every arm's loss at every level; the control only at the end."""
     control = control_arm(study)
-    return {
-        (arm.name, level): loss(
-            facts,
-            arm.name,
-            level,
-            control=None if arm.name == control else control,
-            measured=measured,
-        )
-        for arm in study.arms
-        for level in (("end",) if not arm.trains_new else LEVELS)
-    }
+    found: dict[tuple[str, Level], Loss] = {}
+    for arm in study.arms:
+        own = of_arms(facts, arm.name, control)
+        levels: tuple[Level, ...] = LEVELS if arm.trains_new else ("end",)
+        for level in levels:
+            found[arm.name, level] = loss(
+                own,
+                arm.name,
+                level,
+                control=None if arm.name == control else control,
+                measured=measured,
+                repaired=arm.repair is not None,
+            )
+    return found
 
 
 def headline(study: Path) -> pd.DataFrame:
@@ -87,8 +91,9 @@ def headline(study: Path) -> pd.DataFrame:
         own = results[results["arm"] == arm.name]
         for metric in ("task", "plasticity", "plasticity_paraphrase", "stability"):
             row |= _ends(metric, accuracy.reindex([(arm.name, metric)]).iloc[0])
-        row |= _interval("forgetting", forgetting(facts, arm.name))
-        row |= _ends("behavioural_interference", _behavioural(facts, arm.name, control))
+        run = of_arms(facts, arm.name, control)
+        row |= _interval("forgetting", forgetting(run, arm.name))
+        row |= _ends("behavioural_interference", _behavioural(run, arm.name, control))
         for name in ("interference_size", "interference_direction"):
             row |= _ends(name, next(iter(seeds_mean(own, name)), None))
         for prefix, by_level in found.items():
@@ -153,11 +158,15 @@ def contrasts(
     """
     configuration, _, facts = read(study)
     control = control_arm(configuration)
+    repaired = {arm.name: arm.repair is not None for arm in configuration.arms}
     rows = []
     for more, less in pairs:
+        both = of_arms(facts, more, less, control)
         for level in levels:
-            a = loss(facts, more, level, control=control)
-            b = loss(facts, less, level, control=control)
+            a, b = (
+                loss(both, name, level, control=control, repaired=repaired.get(name, False))
+                for name in (more, less)
+            )
             row: dict[str, object] = {"more": more, "less": less, "level": str(level)}
             row["reached"] = a.reached and b.reached
             rows.append(row | (_contrast(a, b) if row["reached"] else {}))
@@ -190,7 +199,7 @@ def main_pairs(study: Study) -> list[tuple[str, str]]:
     pairs = [
         (plain[arm.keys], arm.name)
         for arm in study.arms
-        if arm.trains_new and arm.mitigation is not None and arm.keys in plain
+        if arm.trains_new and (arm.mitigation or arm.repair) and arm.keys in plain
     ]
     return pairs + [
         (plain["semantic"], plain[other])

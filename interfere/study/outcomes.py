@@ -1,7 +1,7 @@
 """Outcomes of held-out facts, seed by seed and fact by fact, at equal plasticity."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -57,6 +57,7 @@ def loss(
     *,
     control: str | None,
     measured: Measured = "held_out",
+    repaired: bool = False,
 ) -> Loss:
     """Net loss of an arm where its plasticity first reaches `level`.
 
@@ -66,6 +67,9 @@ def loss(
         level: plasticity, or "end" for the last evaluation.
         control: the Known-only arm, read at the same steps; None for none.
         measured: the Known facts whose loss it is; settings are chosen on "validation".
+        repaired: the arm's evaluations are of a repair, from the whole of it to none: there
+            is no way from the start to the first of them, so none is drawn, and the control
+            is read at its end.
 
     Raises:
         InputError: no such arm.
@@ -73,7 +77,7 @@ def loss(
     net, against, clusters = [], [], np.empty(0)
     for seed in seeds_of(facts, arm):
         run = _run(facts, arm, seed)
-        there = _where(run, level)
+        there = _where(run, level, repaired=repaired)
         if not there.reached:
             return Loss(arm, level, False, np.empty((0, 0)), None, np.empty(0))
         held = _curve(run, measured)
@@ -82,7 +86,9 @@ def loss(
         if control is not None:
             other = _curve(_run(facts, control, seed), measured)
             same = other.at(held.steps)
-            against.append(other.right[0] - there.of(same))
+            # A repair's evaluations all come after the whole of training.
+            beside = same[-1] if repaired else there.of(same)
+            against.append(other.right[0] - beside)
     return Loss(
         arm, level, True, np.stack(net), np.stack(against) if against else None, clusters
     )
@@ -122,6 +128,11 @@ def forgetting(facts: pd.DataFrame, arm: str) -> Interval:
     return found.against(0.0)
 
 
+def of_arms(facts: pd.DataFrame, *arms: str | None) -> pd.DataFrame:
+    """The rows of these arms: what is read of a study many times over is read faster."""
+    return facts[facts["arm"].isin([arm for arm in arms if arm is not None])]
+
+
 def seeds_of(facts: pd.DataFrame, arm: str) -> list[int]:
     """The seeds under which an arm was run.
 
@@ -139,12 +150,15 @@ def _run(facts: pd.DataFrame, arm: str, seed: int) -> pd.DataFrame:
     return facts[(facts["arm"] == arm) & (facts["seed"] == seed)]
 
 
-def _where(run: pd.DataFrame, level: Level) -> Crossing:
+def _where(run: pd.DataFrame, level: Level, *, repaired: bool = False) -> Crossing:
     learnt = run[run["set"] == "unknown"].groupby("step")["right"].mean().sort_index()
     if learnt.empty:  # an arm that has nothing new to learn is read at its end
         steps = run.loc[run["set"] == "held_out", "step"].nunique()
         return crossing(np.zeros(steps), "end")
-    return crossing(learnt.to_numpy(), level)
+    if not repaired:
+        return crossing(learnt.to_numpy(), level)
+    there = crossing(learnt.to_numpy()[1:], level)
+    return replace(there, left=there.left + 1, right=there.right + 1)
 
 
 @dataclass(frozen=True)

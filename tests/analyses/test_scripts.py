@@ -38,8 +38,18 @@ def test_accuracy_is_the_mean_of_seeds_with_an_interval_over_answers():
 
 
 def test_accuracy_names_what_is_missing():
-    with pytest.raises(InputError, match=r"lacks \['task'\]"):
-        script("accuracy_by_epoch").tabulate(FACTS[FACTS["set"] != "known"])
+    with pytest.raises(InputError, match=r"lacks \['plasticity'\]"):
+        script("accuracy_by_epoch").tabulate(FACTS[FACTS["set"] != "unknown"])
+
+
+def test_accuracy_of_what_was_asked_only():
+    numbers = script("accuracy_by_epoch").tabulate(FACTS[FACTS["set"] != "known"])
+    figure = script("accuracy_by_epoch").draw(numbers)
+    assert [axis.get_title() for axis in figure.axes] == [
+        "Unknown, trained (plasticity)",
+        "Known, held out (stability)",
+    ]
+    plt.close(figure)
 
 
 def test_parameter_groups_have_the_papers_rows():

@@ -61,6 +61,16 @@ def test_matched_plasticity_interpolates_each_fact():
     np.testing.assert_allclose(found.control[0], [0, 0, 0, 1])
 
 
+def test_a_repair_is_read_where_it_is_and_never_on_the_way_to_it():
+    """Its first evaluation has learnt .8: level .5 is read there, not half-way from the start."""
+    found = loss(FACTS, "SFT", 0.5, control="Known", repaired=True)
+    assert found.net.mean() == 0.5
+    assert found.control.mean() == 0.25  # the control's end, whatever the place
+    between = loss(FACTS, "SFT", 0.9, control="Known", repaired=True)
+    np.testing.assert_allclose(between.net[0], [0.5, 0.5, 1, 1])
+    assert between.control.mean() == 0.25
+
+
 def test_not_reached_is_a_value_of_its_own():
     lazy = run("lazy", 0, [[True] * 4] * 3, [0.0, 0.1, 0.2])
     assert not loss(pd.concat([FACTS, lazy]), "lazy", 0.5, control="Known").reached

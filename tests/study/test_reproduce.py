@@ -8,6 +8,7 @@ import pytest
 from small_study import small_study
 
 from interfere.report.figures import draw_all, scripts
+from interfere.study.frontier import read_frontier, write_comparison
 from interfere.study.headline import write_headline
 from interfere.study.results import ACCURACIES, FACTORS
 from interfere.study.runner import reproduce
@@ -137,6 +138,17 @@ def test_headline_and_figures(folder, home):
     assert headline["arm"].tolist()[:2] == ["SFT", "Known only"]
     assert (headline["net_loss_end"].abs() <= 1).all()
     assert {"SFT"} <= set(contrasts["more"])
+    compared = write_comparison(folder).set_index("arm")
+    assert "Known only" not in compared.index
+    assert compared.loc["SFT", ["area_gain", "area_gain_low", "area_gain_high"]].eq(0).all()
+    assert compared.loc["SFT", ["forwards", "relative_seconds"]].eq(1).all()
+    assert compared["area"].between(0, 1.2).all()
+    assert (compared["area_low"] <= compared["area_high"]).all()
+    curves = read_frontier(folder)
+    ends = curves[curves["step"] == curves["step"].max()].set_index("arm")
+    learnt = headline.set_index("arm")["plasticity"]
+    assert ends["plasticity"].to_dict() == pytest.approx(learnt[ends.index].to_dict())
+    assert (curves[curves["step"] == 0]["kept"] == 1).all()
     drawn = draw_all(folder.name, deep=True)
     # Of 90 facts no answer has the 20 that a probe needs; no study writes the other tables.
     missing = {"probe_transfer", "patching_heat_map", "gradient_kernel"}

@@ -1,0 +1,103 @@
+"""Settings chosen on validation facts."""
+
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from interfere.errors import InputError
+from interfere.study.selection import _read, _score, candidates, check_arm
+from interfere.study.study import Arm, load_study
+
+NAN = float("nan")
+
+
+def arm(**given) -> Arm:
+    return Arm.model_validate({"name": "tried", **given})
+
+
+def test_every_combination_is_a_candidate():
+    found = candidates(
+        arm(
+            mitigation="self-distillation",
+            settings={"temperature": 2},
+            sweep={"strength": [1, 3], "learning_rate": [1e-4, 2e-4]},
+        )
+    )
+    assert [(one.settings["strength"], one.learning_rate) for one in found] == [
+        (1, 1e-4),
+        (1, 2e-4),
+        (3, 1e-4),
+        (3, 2e-4),
+    ]
+    assert all(one.settings["temperature"] == 2 and not one.sweep for one in found)
+
+
+def test_an_arm_without_a_sweep_is_its_own_candidate():
+    assert candidates(arm()) == [arm()]
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ([(1.0, 0.02)], [(1.0, 0.05)]),
+        (
+            [(0.95, 0.4)],
+            [(0.5, NAN)],
+        ),  # who doesn't learn gets no credit for losing nothing
+        ([(0.6, NAN)], [(0.5, NAN)]),
+        ([(1.0, 0.1), (1.0, 0.1)], [(1.0, 0.0), (0.8, NAN)]),
+    ],
+)
+def test_which_is_chosen(better, worse):
+    assert _score(better) < _score(worse)
+
+
+def test_loss_is_read_where_the_level_is_reached(tmp_path):
+    """Half of the way from .8 to 1 learnt, and from .9 to .7 kept."""
+    shares = {"unknown": [0.0, 0.8, 1.0], "validation": [1.0, 0.9, 0.7]}
+    rows = [
+        {"set": name, "step": 10 * step, "right": fact < 10 * share}
+        for name, curve in shares.items()
+        for step, share in enumerate(curve)
+        for fact in range(10)
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "facts.parquet")
+    plasticity, lost = _read(tmp_path, 0.9)
+    assert plasticity == 1
+    assert lost == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mitigation": "ewk", "sweep": {"strength": [1]}}, "did you mean ewc"),
+        ({"mitigation": "ewc", "sweep": {"strength": [1, -1]}}, "strength"),
+        ({"mitigation": "ewc", "sweep": {"depth": [1]}}, "depth"),
+        ({"repair": "wise"}, "there are wise-ft"),
+        ({"sweep": {"strength": [1]}}, "plain fine-tuning has no setting"),
+    ],
+)
+def test_settings_are_refused_before_anything_is_trained(given, message):
+    with pytest.raises(InputError, match=message):
+        check_arm(arm(**given))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("split.validation=0", "no facts to choose settings on"),
+        ("seeds=[1000]", "select.seeds must differ"),
+        ("evaluate.sets=[unknown]", "leaves out 'held_out'"),
+        ("arms=[{name: a, mitigation: ewc, repair: wise-ft}]", "a mitigation and a repair"),
+    ],
+)
+def test_studies_that_cannot_choose_are_refused(change, message):
+    with pytest.raises((InputError, ValidationError), match=message):
+        load_study("nano-mitigations", [change])
+
+
+def test_every_arm_of_the_preset_can_be_made():
+    study = load_study("nano-mitigations")
+    for one in study.arms:
+        check_arm(one)
+    assert len(study.seeds) >= 5
