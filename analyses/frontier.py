@@ -36,6 +36,9 @@ def tabulate(numbers: pd.DataFrame) -> pd.DataFrame:
     if unknown := set(numbers["mitigation"]) - family.keys():
         raise InputError(f"no panel for {sorted(unknown)[0]!r}: add it to FAMILIES")
     table = numbers.assign(panel=numbers["mitigation"].map(family))
+    # No straight line leads from the start to a repaired model.
+    repaired = table["mitigation"].isin(FAMILIES["Repairs after training"])
+    table = table[~(repaired & (table["step"] == 0))].copy()
     for lost, kept in (("", ""), ("_low", "_high"), ("_high", "_low")):
         table[f"net_loss{lost}"] = 1 - table[f"kept{kept}"]
     return table.drop(columns=["kept", "kept_low", "kept_high"])
@@ -63,6 +66,8 @@ def draw(numbers: pd.DataFrame) -> Figure:
     )
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
+    for axis in axes.flat[max(0, len(panels) - columns) : len(panels)]:
+        axis.tick_params(labelbottom=True)
     for axis, title in zip(axes.flat, panels, strict=False):
         _curves(axis, plain, lambda _: PLAIN)
         panel = others[others["panel"] == title]
