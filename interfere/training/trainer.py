@@ -20,7 +20,7 @@ from transformers import (
     TrainingArguments,
     default_data_collator,
 )
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
@@ -47,6 +47,9 @@ from interfere.training.rows import IGNORED, Row, Rows, SeededOrder
 from interfere.training.teacher import CountedTeacher, Frozen, Teacher
 
 Batch = dict[str, Tensor]
+
+WHOLE = "whole"
+"""The file that is put last into a checkpoint's folder."""
 
 WEIGHTS = "row_weights"
 """How much the added loss counts each row of a batch."""
@@ -178,6 +181,27 @@ class InterferenceTrainer(Trainer):
                     self.args.device,
                 )
         return cached
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
+        """Trainer's; `True` goes on from the last checkpoint that was written whole."""
+        if resume_from_checkpoint is True:
+            folders = Path(str(self.args.output_dir)).glob(f"checkpoint-*/{WHOLE}")
+            whole = sorted((int(f.parent.name.split("-")[1]), f.parent) for f in folders)
+            if whole:
+                resume_from_checkpoint = str(whole[-1][1])
+        return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+
+    def _save_checkpoint(self, *arguments: Any, **named: Any) -> None:
+        """Trainer's; says when all of it is there, for a kill may come at any moment."""
+        super()._save_checkpoint(*arguments, **named)
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save and folder.is_dir():
+            (folder / WHOLE).touch()
 
     def compute_loss(
         self,
