@@ -13,7 +13,7 @@ test: $(VENV)/.installed-dev
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
-	$(RUN)/pytest
+	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 benchmarks: $(VENV)/.installed-dev
 	for script in slick_prefix slick_generate recording recording_memory reading bootstrap \
