@@ -3,12 +3,13 @@
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from transformers import TrainerCallback
 
 from interfere import cache
 from interfere.activations.recorder import record
@@ -135,7 +136,6 @@ def execute(job: Job) -> Path:
 
 def _execute(job: Job, folder: Path) -> None:
     start = load_model(str(job.start), device=job.study.device, dtype=job.study.dtype)
-    options = job.study.train
     cost = Cost()
     evaluation = FactEvaluation(job.sets, job.evaluated, start.tokenizer, cost=cost)
     drifts: list[pd.DataFrame] = []
@@ -148,25 +148,9 @@ def _execute(job: Job, folder: Path) -> None:
     # The end is measured from the recording that is kept.
     passing = [step for step in steps if 0 <= step < job.steps]
     at = AtSteps(passing, measure_drift, start.tokenizer, cost)
-    needs_base = "base" in job.arm.settings.values()
-    tuned = train(
-        start,
-        job.split,
-        mitigation=named_mitigation(
-            job.arm.mitigation, {} if job.arm.repair else job.arm.settings
-        ),
-        steps=job.steps,
-        learning_rate=job.arm.learning_rate or options.learning_rate,
-        batch_size=options.batch_size,
-        seed=job.seed,
-        bf16=options.bf16,
-        callbacks=[evaluation, at],
-        base=load_model(job.study.model, device=job.study.device) if needs_base else None,
-        cost=cost,
-    )
-    table = evaluation.table
-    if job.arm.repair:
-        table = _repaired(job, start, tuned)
+    shared = None if passing else _trained_before(job, cost)
+    tuned = shared or _trained(job, start, [evaluation, at], cost)
+    table = _repaired(job, start, tuned) if job.arm.repair else evaluation.table
     table = _carried_on(job, table)
     pd.DataFrame([asdict(cost)]).to_csv(folder / "cost.csv", index=False)
     if job.selecting:
@@ -183,6 +167,39 @@ def _execute(job: Job, folder: Path) -> None:
         tuned.save(folder / "model")
     drifts.append(_compare(job, after).assign(step=job.steps))
     pd.concat(drifts).to_parquet(folder / "drift.parquet", index=False)
+
+
+def _trained(job: Job, start: Model, callbacks: list[TrainerCallback], cost: Cost) -> Model:
+    options = job.study.train
+    needs_base = "base" in job.arm.settings.values()
+    return train(
+        start,
+        job.split,
+        mitigation=named_mitigation(
+            job.arm.mitigation, {} if job.arm.repair else job.arm.settings
+        ),
+        steps=job.steps,
+        learning_rate=job.arm.learning_rate or options.learning_rate,
+        batch_size=options.batch_size,
+        seed=job.seed,
+        bf16=options.bf16,
+        callbacks=callbacks,
+        base=load_model(job.study.model, device=job.study.device) if needs_base else None,
+        cost=cost,
+    )
+
+
+def _trained_before(job: Job, cost: Cost) -> Model | None:
+    """What a repair mends, and its cost, where a finished run kept just that model."""
+    if not job.arm.repair:
+        return None
+    mended = job.arm.model_copy(update={"repair": None, "settings": {}})
+    folder = replace(job, arm=mended).folder
+    if not (is_finished(folder) and (folder / "model").is_dir()):
+        return None
+    for name, value in pd.read_csv(folder / "cost.csv").iloc[0].items():
+        setattr(cost, str(name), type(getattr(cost, str(name)))(value))
+    return load_model(str(folder / "model"), device=job.study.device, dtype=job.study.dtype)
 
 
 def _repaired(job: Job, start: Model, tuned: Model) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from interfere.models.model import Model
 from interfere.training.gradient_norms import distance, distillation_pull
 from interfere.training.mitigation import Penalty, Start
 from interfere.training.self_distillation import SelfDistillation
+from interfere.training.sharded import laid_out_as, whole
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,11 @@ class Anchored:
         """The penalty of the weights as they are now."""
         named, parts = dict(network.named_parameters()), []
         for name, anchor in self.anchors.items():
-            moved = named[name] - anchor.to(named[name].device)
-            squared = moved.square()
+            # accelerate may have moved or sharded the model since these were copied
+            self.anchors[name] = laid_out_as(anchor, named[name])
+            squared = (named[name] - self.anchors[name]).square()
             if self.importance is not None:
-                squared = squared * self.importance[name].to(moved.device)
-            parts.append(squared.sum())
+                self.importance[name] = laid_out_as(self.importance[name], named[name])
+                squared = squared * self.importance[name]
+            parts.append(whole(squared.sum()))
         return self.strength / 2 * torch.stack(parts).sum()

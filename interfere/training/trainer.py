@@ -44,6 +44,7 @@ from interfere.training.narrowed_head import narrowed_head
 from interfere.training.numbered import NUMBER, NumberedCollator, NumberedRows
 from interfere.training.order import BesideOrder, LastOrder
 from interfere.training.rows import IGNORED, Row, Rows, SeededOrder
+from interfere.training.sharded import refuse_sharded
 from interfere.training.teacher import CountedTeacher, Frozen, Teacher
 
 Batch = dict[str, Tensor]
@@ -133,6 +134,7 @@ class InterferenceTrainer(Trainer):
         # before the caller's, which then see what these leave
         trainer["callbacks"] = [*watching, *(trainer.get("callbacks") or ())]
         super().__init__(model, args, **self._numbered(trainer, args))
+        refuse_sharded(self.accelerator, found, self._added, teacher)
         self.model_accepts_loss_kwargs = True
         args._n_gpu = min(args.n_gpu, 1)  # DataParallel would scatter the positions
         self._weight: Tensor | float = 0

@@ -1,4 +1,4 @@
-"""Two processes train as one does, and a killed training goes on to the same weights."""
+"""Two processes train as one does, sharded or not; a killed training goes on as it was."""
 
 import os
 import signal
@@ -14,13 +14,46 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
+from accelerate.state import AcceleratorState, DistributedType
 from tiny_models import places, tiny_model
 from transformers import TrainingArguments
+from interfere.training.ewc import EWC
+from interfere.training.gradient_projection import GradientProjection
+from interfere.training.l2_anchor import L2Anchor
+from interfere.training.lora import LoRA
+from interfere.training.replay import Replay
 from interfere.training.rows import FactRows, collate
 from interfere.training.self_distillation import SelfDistillation
 from interfere.training.trainer import InterferenceTrainer
 
-folder, batch, accumulation, mitigated, resume = sys.argv[1:]
+folder, batch, accumulation, mitigated, way = sys.argv[1:]
+old = places()[32:]
+mitigations = {
+    "plain": [],
+    "distilled": [SelfDistillation(strength=2.0)],
+    "live teacher": [SelfDistillation(strength=2.0, cached=False)],
+    "anchored": [L2Anchor(strength=1.0)],
+    "ewc": [EWC(strength=1.0, facts=old)],
+    "replay": [Replay(ratio=0.5, facts=old)],
+    "lora, distilled": [LoRA(rank=4), SelfDistillation()],
+    "projected": [GradientProjection(rank=4, facts=old)],
+}
+sharded = {}
+if way == "sharded":
+    sharded = {
+        "fsdp": True,
+        "fsdp_config": {"transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]},
+    }
+    # accelerate takes its plugin on accelerators alone; on processors the same wrapping works
+    made = AcceleratorState.__init__
+
+    def make(self, *given, fsdp_plugin=None, **named):
+        made(self, *given, fsdp_plugin=fsdp_plugin, **named)
+        self.fsdp_plugin = fsdp_plugin or self.__dict__.get("fsdp_plugin")
+        if self.fsdp_plugin is not None:
+            self.distributed_type = DistributedType.FSDP
+
+    AcceleratorState.__init__ = make
 torch.manual_seed(0)
 model = tiny_model(seed=1).copy()
 arguments = TrainingArguments(
@@ -31,21 +64,28 @@ arguments = TrainingArguments(
     learning_rate=1e-3,
     use_cpu=True,
     report_to="none",
-    save_strategy="steps",
+    save_strategy="no" if sharded else "steps",
     save_steps=2,
     logging_strategy="no",
     disable_tqdm=True,
+    **sharded,
 )
 trainer = InterferenceTrainer(
     model.network,
     arguments,
-    mitigation=SelfDistillation(strength=2.0) if mitigated == "distilled" else None,
-    train_dataset=FactRows(places()[:48], model.tokenizer),
+    mitigation=mitigations[mitigated],
+    tokenizer=model.tokenizer,
+    train_dataset=FactRows(places()[:32], model.tokenizer),
     data_collator=collate,
 )
-trainer.train(resume_from_checkpoint=True if resume == "resume" else None)
+trainer.train(resume_from_checkpoint=True if way == "resume" else None)
+assert bool(sharded) == ("FSDP" in type(trainer.model_wrapped).__name__)
+weights = {
+    name: value.full_tensor() if sharded else value
+    for name, value in trainer.model.state_dict().items()
+}
 if trainer.accelerator.is_main_process:
-    torch.save(model.network.state_dict(), Path(folder) / "end.pt")
+    torch.save(weights, Path(folder) / "end.pt")
 """
 
 pytestmark = pytest.mark.slow
@@ -77,12 +117,40 @@ def finish(folder: Path, processes: int, *given: object) -> dict[str, torch.Tens
     return torch.load(folder / "end.pt")
 
 
-@pytest.mark.parametrize("kind", ["plain", "distilled"])
-def test_two_processes_are_one(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "ways"),
+    [
+        ("plain", ["anew", "sharded"]),
+        ("distilled", ["anew", "sharded"]),
+        ("live teacher", ["sharded"]),
+        ("anchored", ["sharded"]),
+        ("ewc", ["sharded"]),
+        ("replay", ["sharded"]),
+        ("lora, distilled", ["sharded"]),
+    ],
+)
+def test_two_processes_are_one(kind, ways, tmp_path):
     alone = finish(tmp_path / "one", 1, 8, 1, kind, "anew")
-    both = finish(tmp_path / "two", 2, 4, 1, kind, "anew")
+    for way in ways:
+        both = finish(tmp_path / way, 2, 4, 1, kind, way)
+        assert both.keys() == alone.keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(both[name], value, atol=1e-5, rtol=0)
+
+
+def test_accumulating_shards_are_one_process(tmp_path):
+    alone = finish(tmp_path / "one", 1, 8, 1, "distilled", "anew")
+    both = finish(tmp_path / "two", 2, 2, 2, "distilled", "sharded")
     for name, value in alone.items():
         torch.testing.assert_close(both[name], value, atol=1e-5, rtol=0)
+
+
+def test_what_shards_cannot_do_is_refused(tmp_path):
+    process = start(tmp_path / "refused", 2, 4, 1, "projected", "sharded")
+    _, said = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "GradientProjection asks the model" in said
+    assert "train it with DDP" in said
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
