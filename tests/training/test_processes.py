@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from interfere.training.rows import FactRows, collate
 from interfere.training.self_distillation import SelfDistillation
 from interfere.training.trainer import InterferenceTrainer
 
-folder, batch, accumulation, mitigated, way = sys.argv[1:]
+folder, batch, accumulation, way, *kinds = sys.argv[1:]
 old = places()[32:]
 mitigations = {
     "plain": [],
@@ -54,39 +55,50 @@ if way == "sharded":
             self.distributed_type = DistributedType.FSDP
 
     AcceleratorState.__init__ = make
-torch.manual_seed(0)
-model = tiny_model(seed=1).copy()
-arguments = TrainingArguments(
-    output_dir=folder,
-    per_device_train_batch_size=int(batch),
-    gradient_accumulation_steps=int(accumulation),
-    max_steps=12,
-    learning_rate=1e-3,
-    use_cpu=True,
-    report_to="none",
-    save_strategy="no" if sharded else "steps",
-    save_steps=2,
-    logging_strategy="no",
-    disable_tqdm=True,
-    **sharded,
-)
-trainer = InterferenceTrainer(
-    model.network,
-    arguments,
-    mitigation=mitigations[mitigated],
-    tokenizer=model.tokenizer,
-    train_dataset=FactRows(places()[:32], model.tokenizer),
-    data_collator=collate,
-)
-trainer.train(resume_from_checkpoint=True if way == "resume" else None)
-assert bool(sharded) == ("FSDP" in type(trainer.model_wrapped).__name__)
-weights = {
-    name: value.full_tensor() if sharded else value
-    for name, value in trainer.model.state_dict().items()
-}
-if trainer.accelerator.is_main_process:
-    torch.save(weights, Path(folder) / "end.pt")
+for kind in kinds:
+    torch.manual_seed(0)
+    model = tiny_model(seed=1).copy()
+    arguments = TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=int(batch),
+        gradient_accumulation_steps=int(accumulation),
+        max_steps=12,
+        learning_rate=1e-3,
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no" if sharded else "steps",
+        save_steps=2,
+        logging_strategy="no",
+        disable_tqdm=True,
+        **sharded,
+    )
+    trainer = InterferenceTrainer(
+        model.network,
+        arguments,
+        mitigation=mitigations[kind],
+        tokenizer=model.tokenizer,
+        train_dataset=FactRows(places()[:32], model.tokenizer),
+        data_collator=collate,
+    )
+    trainer.train(resume_from_checkpoint=True if way == "resume" else None)
+    assert bool(sharded) == ("FSDP" in type(trainer.model_wrapped).__name__)
+    weights = {
+        name: value.full_tensor() if sharded else value
+        for name, value in trainer.model.state_dict().items()
+    }
+    if trainer.accelerator.is_main_process:
+        torch.save(weights, Path(folder) / f"{kind}.pt")
 """
+
+KINDS = [
+    "plain",
+    "distilled",
+    "live teacher",
+    "anchored",
+    "ewc",
+    "replay",
+    "lora, distilled",
+]
 
 pytestmark = pytest.mark.slow
 
@@ -110,43 +122,38 @@ def start(folder: Path, processes: int, *given: object) -> subprocess.Popen[str]
     )
 
 
-def finish(folder: Path, processes: int, *given: object) -> dict[str, torch.Tensor]:
-    process = start(folder, processes, *given)
+def finish(
+    folder: Path, processes: int, *given: object, kinds: Sequence[str]
+) -> dict[str, dict[str, torch.Tensor]]:
+    process = start(folder, processes, *given, *kinds)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
-    return torch.load(folder / "end.pt")
+    return {kind: torch.load(folder / f"{kind}.pt") for kind in kinds}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return finish(tmp_path_factory.mktemp("one"), 1, 8, 1, "anew", kinds=KINDS)
 
 
 @pytest.mark.parametrize(
-    ("kind", "ways"),
+    ("batch", "accumulation", "way", "kinds"),
     [
-        ("plain", ["anew", "sharded"]),
-        ("distilled", ["anew", "sharded"]),
-        ("live teacher", ["sharded"]),
-        ("anchored", ["sharded"]),
-        ("ewc", ["sharded"]),
-        ("replay", ["sharded"]),
-        ("lora, distilled", ["sharded"]),
+        (4, 1, "anew", ["plain", "distilled", "replay"]),
+        (4, 1, "sharded", KINDS),
+        (2, 2, "sharded", ["distilled", "anchored"]),
     ],
 )
-def test_two_processes_are_one(kind, ways, tmp_path):
-    alone = finish(tmp_path / "one", 1, 8, 1, kind, "anew")
-    for way in ways:
-        both = finish(tmp_path / way, 2, 4, 1, kind, way)
-        assert both.keys() == alone.keys()
-        for name, value in alone.items():
-            torch.testing.assert_close(both[name], value, atol=1e-5, rtol=0)
-
-
-def test_accumulating_shards_are_one_process(tmp_path):
-    alone = finish(tmp_path / "one", 1, 8, 1, "distilled", "anew")
-    both = finish(tmp_path / "two", 2, 2, 2, "distilled", "sharded")
-    for name, value in alone.items():
-        torch.testing.assert_close(both[name], value, atol=1e-5, rtol=0)
+def test_two_processes_are_one(batch, accumulation, way, kinds, alone, tmp_path):
+    both = finish(tmp_path, 2, batch, accumulation, way, kinds=kinds)
+    for kind in kinds:
+        assert both[kind].keys() == alone[kind].keys()
+        for name, value in alone[kind].items():
+            torch.testing.assert_close(both[kind][name], value, atol=1e-5, rtol=0)
 
 
 def test_what_shards_cannot_do_is_refused(tmp_path):
-    process = start(tmp_path / "refused", 2, 4, 1, "projected", "sharded")
+    process = start(tmp_path, 2, 4, 1, "sharded", "projected")
     _, said = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "GradientProjection asks the model" in said
@@ -154,9 +161,10 @@ def test_what_shards_cannot_do_is_refused(tmp_path):
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
-    whole = finish(tmp_path / "whole", 1, 4, 1, "distilled", "anew")
+    kinds = ["distilled"]
+    whole = finish(tmp_path / "whole", 1, 4, 1, "anew", kinds=kinds)["distilled"]
     folder = tmp_path / "killed"
-    process = start(folder, 1, 4, 1, "distilled", "anew")
+    process = start(folder, 1, 4, 1, "anew", *kinds)
     # The folder is there before what belongs into it.
     until = time.monotonic() + 120
     while not list(folder.glob("checkpoint-6")) and time.monotonic() < until:
@@ -164,6 +172,6 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert not (folder / "end.pt").exists()
-    resumed = finish(folder, 1, 4, 1, "distilled", "resume")
+    assert not (folder / "distilled.pt").exists()
+    resumed = finish(folder, 1, 4, 1, "resume", kinds=kinds)["distilled"]
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
