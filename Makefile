@@ -17,7 +17,8 @@ test: $(VENV)/.installed-dev
 
 benchmarks: $(VENV)/.installed-dev
 	for script in slick_prefix slick_generate recording recording_memory reading bootstrap \
-		cka_all_pairs gradient_kernel; do $(RUN)/python benchmarks/$$script.py || exit 1; done
+		cka_all_pairs gradient_kernel trainer dips distillation fact_retention; do \
+		$(RUN)/python benchmarks/$$script.py || exit 1; done
 
 wheel: $(VENV)/.installed-dev
 	$(RUN)/python -m build --wheel

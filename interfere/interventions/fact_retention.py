@@ -237,6 +237,9 @@ class FactRetentionCallback(TrainerCallback):
             network = network.get_base_model()
         assert isinstance(network, PreTrainedModel)
         tokenizer = self._tokenizer or given.get("processing_class")
+        if tokenizer is None:  # InterferenceTrainer may know one that Trainer doesn't
+            owner = self._trainer or calling_trainer()
+            tokenizer = getattr(owner, "fact_tokenizer", None)
         tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             raise InputError(

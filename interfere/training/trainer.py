@@ -105,9 +105,10 @@ class InterferenceTrainer(Trainer):
         """
         found = as_mitigations(mitigation)
         self._network, self._cost = model, cost or Cost()
+        self.fact_tokenizer = tokenizer or trainer.get("processing_class")
         start = Start(
             model,
-            tokenizer or trainer.get("processing_class"),
+            self.fact_tokenizer,
             trainer["train_dataset"] if _is_sized(trainer.get("train_dataset")) else (),
             known_rows,
             old_facts,

@@ -16,8 +16,10 @@ from interfere.facts.chat import conversations
 from interfere.facts.geonames import geonames
 from interfere.interventions.asking import Questions
 from interfere.interventions.fact_retention import FactRetentionCallback
+from interfere.knowledge.splits import Split
 from interfere.training.chat_rows import chat_rows
 from interfere.training.rows import FactRows, collate
+from interfere.training.train import train
 
 REPORTED = {"stability", "net_loss", "dip", "erosion", "drift"}
 HOOK = "blocks.2.hook_out"
@@ -142,6 +144,14 @@ def test_in_a_plain_trainer(nano, known, tmp_path):
     assert last["dip"] + last["erosion"] == pytest.approx(last["net_loss"])
     losses = [row["step"] for row in trainer.state.log_history if "loss" in row]
     assert losses == [1, 2, 3, 4, 5, 6]
+
+
+def test_in_our_own_training(nano, known):
+    """`train` keeps its trainer to itself, and the trainer its tokenizer."""
+    callback = FactRetentionCallback(known[:12], every=1)
+    split = Split.for_training(known[12:36])
+    train(nano, split, steps=2, batch_size=24, callbacks=[callback])
+    assert callback.history["step"].tolist() == [0, 1, 2]
 
 
 def test_training_is_the_same_bit_for_bit(nano, known, tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from datasets import Dataset
 from tiny_models import tiny_model
 from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments
@@ -29,7 +30,18 @@ class KeepGradients(TrainerCallback):
         self.steps.append({n: p.grad.clone() for n, p in named if p.grad is not None})
 
 
-def first_gradients(model, facts, tmp_path, *, batch=12, accumulation=1, mitigation=None):
+def first_gradients(
+    model,
+    facts,
+    tmp_path,
+    *,
+    batch=12,
+    accumulation=1,
+    mitigation=None,
+    rows=None,
+    data_collator=collate,
+    **options,
+):
     network = model.copy().network
     keep = KeepGradients(network)
     arguments = TrainingArguments(
@@ -43,18 +55,19 @@ def first_gradients(model, facts, tmp_path, *, batch=12, accumulation=1, mitigat
         save_strategy="no",
         logging_strategy="no",
         disable_tqdm=True,
-        remove_unused_columns=False,
+        **({"remove_unused_columns": False} | options),
     )
-    rows = FactRows(facts, model.tokenizer)
+    given = FactRows(facts, model.tokenizer)
     InterferenceTrainer(
         network,
         arguments,
         mitigation=mitigation,
-        train_dataset=rows,
-        data_collator=collate,
+        train_dataset=given if rows is None else rows,
+        data_collator=data_collator,
+        processing_class=None if data_collator else model.tokenizer,
         callbacks=[keep],
     ).train()
-    return keep.steps[0], collate([rows[i] for i in range(len(rows))])
+    return keep.steps[0], collate([given[i] for i in range(len(given))])
 
 
 def plain_gradients(model, batch, teacher=None, positions="all"):
@@ -94,6 +107,47 @@ def test_gradient_is_that_of_the_formula(architecture, positions, split, tmp_pat
     found, batch = first_gradients(model, split.known, tmp_path, mitigation=mitigation)
     with_teacher = None if positions == "none" else teacher
     assert_close(found, plain_gradients(model, batch, with_teacher, positions))
+
+
+@pytest.mark.parametrize("mitigation", [None, SelfDistillation(strength=2.0)])
+def test_a_dataset_with_columns_of_its_own_trains_as_the_rows_do(
+    mitigation, model, split, tmp_path
+):
+    """What Trainer's users have: a `datasets.Dataset`, text columns, lists of numbers."""
+    facts = split.known
+    rows = FactRows(facts, model.tokenizer)
+    dataset = Dataset.from_list(
+        [
+            {
+                **{name: list(map(int, row[name])) for name in ("input_ids", "labels")},
+                "attention_mask": [1] * len(row["input_ids"]),
+                "question": fact.id,
+            }
+            for row, fact in zip(rows, facts, strict=True)
+        ]
+    )
+    expected, _ = first_gradients(model, facts, tmp_path, mitigation=mitigation)
+    found, _ = first_gradients(
+        model,
+        facts,
+        tmp_path,
+        mitigation=mitigation,
+        rows=dataset,
+        data_collator=None,
+        remove_unused_columns=True,
+    )
+    assert_close(found, expected)
+
+
+@pytest.mark.parametrize("mitigation", [None, SelfDistillation(strength=2.0)])
+def test_checkpointing_activations_changes_nothing(mitigation, model, split, tmp_path):
+    plain, kept = (
+        first_gradients(
+            model, split.known, tmp_path, mitigation=mitigation, gradient_checkpointing=on
+        )[0]
+        for on in (False, True)
+    )
+    assert_close(kept, plain)
 
 
 @pytest.mark.parametrize("positions", ["none", "all", "answer"])
