@@ -50,7 +50,8 @@ def draw(numbers: pd.DataFrame) -> Figure:
                 _point(axis, place, row, column)
         axis.axvline(1 if column == "forwards" else 0, color="0.5", lw=0.8, ls=":")
         axis.set_title(title, fontsize=9)
-    axes[-1].set_xscale("log", base=2)
+    if numbers["forwards"].max() > 2:  # below it, a scale of doublings has one tick
+        axes[-1].set_xscale("log", base=2)
     axes[-1].xaxis.set_major_formatter("{x:g}")
     axes[0].set(yticks=range(count), yticklabels=numbers["arm"])
     axes[0].invert_yaxis()

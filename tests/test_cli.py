@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from interfere.models.load import load_model
 
 COMMANDS = (
     "reproduce",
@@ -15,6 +18,7 @@ COMMANDS = (
     "compare",
     "overlap",
     "pretrain",
+    "repair",
     "cache",
 )
 
@@ -127,3 +131,31 @@ def test_a_dry_run_of_the_paper_loads_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "memory a run" in done.stdout
     assert not (tmp_path / "models").exists()
+
+
+def test_replayed_then_mended(tmp_path):
+    """Fine-tuning with old facts of a file, and half of the way back from there."""
+    new, old = tmp_path / "new.csv", tmp_path / "old.csv"
+    new.write_text("subject,answer,question\nZub,France,Where is Zub?\n")
+    old.write_text(
+        "subject,answer,question\nParis,France,Where is Paris?\nZub,France,Where is Zub?\n"
+    )
+    given = {"INTERFERE_CACHE": str(tmp_path / "cache")}
+    tuned, mended = str(tmp_path / "tuned"), str(tmp_path / "mended")
+    options = ["--mitigation", "replay", "--epochs", "2", "--out", tuned]
+    refused = interfere("train", "nano", str(new), *options, **given)
+    assert "needs facts that the model knows" in one_line_error(refused)
+    assert not (tmp_path / "tuned").exists()
+    done = interfere("train", "nano", str(new), *options, "--old", str(old), **given)
+    assert done.returncode == 0, done.stderr
+    again = ["repair", "nano", tuned, "--out", mended, "--share", "0.5"]
+    done = interfere(*again, **given)
+    assert done.returncode == 0, done.stderr
+    start, end, middle = (
+        load_model(name).network.state_dict() for name in ("nano", tuned, mended)
+    )
+    for name, value in middle.items():
+        torch.testing.assert_close(value, (start[name] + end[name]) / 2)
+    assert "is there already" in one_line_error(interfere(*again, **given))
+    looks = interfere(*again[:-4], "--out", "x", "--repair", "common-shift-out", **given)
+    assert "give it some" in one_line_error(looks)

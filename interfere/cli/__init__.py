@@ -19,6 +19,7 @@ COMMANDS = (
     studies.figures,
     models.categorise,
     models.train,
+    models.repair,
     models.pretrain,
     recordings.record,
     recordings.inspect,

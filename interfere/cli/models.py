@@ -9,6 +9,7 @@ from interfere.cli.options import (
     Columns,
     Limit,
     ModelName,
+    OldFacts,
     Relations,
     Source,
     read_facts,
@@ -64,6 +65,7 @@ def train(
         list[str] | None,
         typer.Option("--set", help="field=value of the mitigation; repeatable"),
     ] = None,
+    old: OldFacts = None,
     epochs: Annotated[float, typer.Option(help="passes over the facts")] = 24,
     learning_rate: Annotated[float, typer.Option(help="peak, AdamW")] = 1e-4,
     batch_size: Annotated[int, typer.Option(help="facts a step")] = 32,
@@ -80,9 +82,13 @@ def train(
     from interfere.training.train import train as tune
 
     chosen = named_mitigation(mitigation, read_settings(settings))
+    split = Split.for_training(read_facts(facts, relation, limit, column))
+    if old is not None:
+        known = read_facts(old, relation, limit, column)
+        split = split.with_others(known)
     tune(
         load_model(model),
-        Split.for_training(read_facts(facts, relation, limit, column)),
+        split,
         mitigation=chosen,
         epochs=epochs,
         learning_rate=learning_rate,
@@ -90,6 +96,39 @@ def train(
         seed=seed,
         out=out,
     )
+    typer.echo(out)
+
+
+def repair(
+    before: Annotated[str, typer.Argument(help="the model that training began from")],
+    after: Annotated[str, typer.Argument(help="the tuned model")],
+    out: Annotated[Path, typer.Option(help="folder to save in, Hugging Face format")],
+    name: Annotated[str, typer.Option("--repair", help="a repair's name")] = "wise-ft",
+    share: Annotated[
+        float, typer.Option(help="of the way to the tuned model, which is 1")
+    ] = 0.5,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="field=value of the repair; repeatable"),
+    ] = None,
+    old: OldFacts = None,
+    relation: Relations = None,
+    limit: Limit = None,
+    column: Columns = None,
+) -> None:
+    """Mend a tuned model without training: by default, interpolate its weights."""
+    quiet()
+    from interfere.facts.fact import FactSet
+    from interfere.interventions.repairs import named_repair
+    from interfere.models.load import load_model
+    from interfere.training.train import free_folder
+
+    known: FactSet | None = None
+    if old is not None:
+        known = read_facts(old, relation, limit, column)
+    mend = named_repair(name, read_settings(settings), share, known)
+    free_folder(out)
+    mend.repair(load_model(before), load_model(after)).save(out)
     typer.echo(out)
 
 

@@ -23,6 +23,12 @@ Columns = Annotated[
     list[str] | None,
     typer.Option("--column", help="field=column of a facts file; repeatable"),
 ]
+OldFacts = Annotated[
+    str | None,
+    typer.Option(
+        "--old", metavar="FACTS", help="facts that the model knew, which may be spent"
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", help="a.b=value in place of the study's; repeatable"),

@@ -58,16 +58,21 @@ REPAIRS: dict[str, Made] = {
 
 
 def named_repair(
-    name: str, settings: Mapping[str, Any], share: float, old: FactSet
+    name: str, settings: Mapping[str, Any], share: float, old: FactSet | None
 ) -> RepairsModel:
     """The repair of this name; `old`: facts that it may look at.
 
     Raises:
-        InputError: an unknown name, or a setting that the repair doesn't have or take.
+        InputError: an unknown name, no facts where it looks at some, or a setting that the
+            repair doesn't have or take.
     """
     if name not in REPAIRS:
         raise InputError(f"no repair {name!r}; there are {', '.join(REPAIRS)}")
-    given = {"facts": old} if REPAIRS[name] is CommonShiftRemoval else {}
+    given = {}
+    if REPAIRS[name] is CommonShiftRemoval:
+        if old is None:
+            raise InputError(f"{name} looks at facts that the model knew: give it some")
+        given = {"facts": old}
     try:
         return REPAIRS[name](**{**given, **settings, "share": share})
     except TypeError as error:

@@ -39,6 +39,18 @@ class Split:
         none = facts[:0]
         return cls(facts, none, none, none, none, none, notes=(), seed=0)
 
+    def with_others(self, facts: FactSet) -> "Split":
+        """The same with other Known facts to spend, such as for replay; none trained on.
+
+        Raises:
+            InputError: none is left.
+        """
+        trained = set(self.training.ids)
+        others = facts.select(id_ for id_ in facts.ids if id_ not in trained)
+        if not len(others):
+            raise InputError(f"{facts.source}: every fact is one that is trained on")
+        return replace(self, others=others)
+
     @property
     def training(self) -> FactSet:
         """Known facts, then unknown ones."""

@@ -75,7 +75,7 @@ def train(
             a loss that is no longer finite.
     """
     _check(model, epochs, learning_rate, batch_size, steps, accumulation)
-    target, cost = _free_folder(out), cost or Cost()
+    target, cost = free_folder(out), cost or Cost()
     cost.start()
     rows = FactRows(split.training, model.tokenizer, room(model))
     mitigations = as_mitigations(mitigation)
@@ -194,7 +194,12 @@ def _check(
         )
 
 
-def _free_folder(out: str | Path | None) -> Path | None:
+def free_folder(out: str | Path | None) -> Path | None:
+    """The folder to save to.
+
+    Raises:
+        InputError: it holds something.
+    """
     if out is None:
         return None
     folder = Path(out)
