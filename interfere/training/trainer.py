@@ -70,8 +70,9 @@ class InterferenceTrainer(Trainer):
     the labels unshifted as everywhere in transformers.
 
     Raises:
-        InputError: a mitigation that meets no Protocol, that refuses this model or lacks
-            what it needs; as it trains, a loss that is not finite (step and rows named).
+        InputError: another loss asked for; a mitigation that meets no Protocol, that refuses
+            this model or lacks what it needs; as it trains, a loss that is not finite (step
+            and rows named).
     """
 
     # the loss is divided over accumulation already; the second name is for older releases
@@ -103,6 +104,11 @@ class InterferenceTrainer(Trainer):
             cost: what it takes is counted there.
             **trainer: what else Trainer takes.
         """
+        if trainer.get("compute_loss_func") or args.label_smoothing_factor:
+            raise InputError(
+                "InterferenceTrainer computes its own loss: leave out compute_loss_func and "
+                "label_smoothing_factor"
+            )
         found = as_mitigations(mitigation)
         self._network, self._cost = model, cost or Cost()
         self.fact_tokenizer = tokenizer or trainer.get("processing_class")

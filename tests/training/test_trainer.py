@@ -182,3 +182,8 @@ def test_what_is_no_mitigation_is_refused(model, tmp_path):
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
     with pytest.raises(InputError, match="str is no mitigation"):
         InterferenceTrainer(model.copy().network, arguments, mitigation="self-distillation")
+
+
+def test_another_loss_is_refused(model, split, tmp_path):
+    with pytest.raises(InputError, match="computes its own loss"):
+        first_gradients(model, split.known, tmp_path, label_smoothing_factor=0.1)
