@@ -22,15 +22,6 @@ Measure = Literal["net_loss", "nats"]
 FILE = "leave_out.csv"
 OUTCOMES = "leave_out.parquet"
 
-SHARE = 0.2
-"""Of the new facts, what is left out."""
-
-DRAWS = 19
-"""Random sets under each seed: the blamed facts can come first of 20 at the most, p = .05."""
-
-SEEDS = 2
-"""Of the study's, the first: each costs a run for every set."""
-
 QUANTITIES = (
     "all_new",
     "without_blamed",
@@ -42,12 +33,14 @@ QUANTITIES = (
 
 
 def leave_out_table(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
-    """Write leave_out.csv and leave_out.parquet, unless they are as new as the results.
+    """Write leave_out.csv and leave_out.parquet, unless they are there.
 
-    The first plain arm that learns new facts is trained again, under the first SEEDS seeds
-    and for as many steps as in the study, without the share of new facts that a predictor
-    blames most, by each of BLAMERS in turn, and without as many random ones. The random
-    sets are the same for every predictor. Finished runs are kept in the cache.
+    They are made again where the results are newer, or where the study's leave_out section
+    asks for other numbers of seeds, random sets or facts. The first plain arm that learns
+    new facts is trained again, under as many seeds as that section says and for as many
+    steps as in the study, without the share of new facts that a predictor blames most, by
+    each of BLAMERS in turn, and without as many random ones. The random sets are the same
+    for every predictor. Finished runs are kept in the cache.
 
     - leave_out.csv: see `effects`, for each predictor (column blame).
     - leave_out.parquet: blame, and the table that `blame_effect` takes: what every
@@ -62,7 +55,9 @@ def leave_out_table(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> N
     Raises:
         InputError: too few new facts to leave any out, or runs that failed twice.
     """
-    if all(is_fresh(folder / name) for name in (FILE, OUTCOMES)):
+    if all(is_fresh(folder / name) for name in (FILE, OUTCOMES)) and _as_asked(
+        pd.read_csv(folder / FILE), prepared
+    ):
         return
     arm = plain_arm(prepared.study)
     if arm is None:
@@ -76,8 +71,9 @@ def leave_out_table(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> N
             continue
         say(f"leaving out the new facts that {name} blames")
         found = left_out_by(prepared, arm, name, say)
-        count = round(SHARE * len(prepared.split.unknown))
-        own = effects(found).assign(left_out=count, new_facts=len(prepared.split.unknown))
+        own = effects(found).assign(
+            left_out=_count(prepared), new_facts=len(prepared.split.unknown)
+        )
         for table, kept in ((own, tables), (found.copy(), outcomes)):
             table.insert(0, "arm", arm.name)
             table.insert(1, "blame", name)
@@ -93,18 +89,20 @@ def left_out_by(
 ) -> pd.DataFrame:
     """Outcomes of the arm with all new facts, without the blamed and without random ones.
 
-    Under the study's first SEEDS seeds; SHARE of the facts are left out, DRAWS times at
-    random. Natural subjects are blamed alike under every seed, so their random sets are the
+    Seeds, share of the facts and random sets are those of the study's leave_out section.
+    Natural subjects are blamed alike under every seed, so their random sets are the
     same too: a set's own luck must not be averaged away on one side alone. The table that
     `blame_effect` takes.
     """
     left = {}
-    for seed in prepared.study.seeds[:SEEDS]:
-        split = prepared.split_of(arm, seed)
-        blame = BLAMERS[blamer](prepared, arm.keys, seed)
-        count = round(SHARE * len(split.unknown))
+    asked = prepared.study.leave_out
+    for seed in prepared.study.seeds[: asked.seeds]:
         left[seed] = leave_out(
-            split, blame, count, draws=DRAWS, seed=0 if arm.keys == "natural" else seed
+            prepared.split_of(arm, seed),
+            BLAMERS[blamer](prepared, arm.keys, seed),
+            _count(prepared),
+            draws=asked.draws,
+            seed=0 if arm.keys == "natural" else seed,
         )
     return run_left_out(prepared, arm.name, left, say)
 
@@ -145,6 +143,18 @@ def effects(outcomes: pd.DataFrame) -> pd.DataFrame:
                 row | blank | further.get(quantity, {}) | {"draws": found.draws} | sizes
             )
     return pd.DataFrame(rows)
+
+
+def _count(prepared: Prepared) -> int:
+    return round(prepared.study.leave_out.share * len(prepared.split.unknown))
+
+
+def _as_asked(table: pd.DataFrame, prepared: Prepared) -> bool:
+    """Whether the table has the study's seeds, random sets and facts left out."""
+    study = prepared.study
+    seeds = min(study.leave_out.seeds, len(study.seeds))
+    wanted = {"draws": study.leave_out.draws, "seeds": seeds, "left_out": _count(prepared)}
+    return all((table[name] == value).all() for name, value in wanted.items())
 
 
 def _of_draws(outcomes: pd.DataFrame, measure: Measure) -> np.ndarray:

@@ -33,7 +33,7 @@ STEPS: dict[str, Step] = {
 """In their order: predictions read the gradients. Each writes its files whole, and nothing
 where they are as new as the results."""
 
-MACHINE = ("workers", "device", "architecture")
+APART = ("workers", "device", "architecture", "leave_out")
 """Fields of a study that results do not depend on, or that runs are told apart by."""
 
 
@@ -79,7 +79,7 @@ def _check_same(study: Study, folder: Path) -> None:
     stored = Study.model_validate_json((folder / "study.json").read_text())
     for name in Study.model_fields:
         asked, had = getattr(study, name), getattr(stored, name)
-        if name not in MACHINE and asked != had:
+        if name not in APART and asked != had:
             raise InputError(
                 f"{study.name}: its results were made with another {name} ({had!r}, now "
                 f"{asked!r}); give the same settings, or run `interfere reproduce "

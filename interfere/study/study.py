@@ -167,6 +167,18 @@ class Selection(_Section):
     )
 
 
+class LeavingOut(_Section):
+    """How `interfere measure` retrains without the new facts that are blamed."""
+
+    share: float = Field(0.2, gt=0, lt=1, description="of the new facts, left out")
+    draws: int = Field(
+        19, ge=1, description="random sets a seed; the smallest p is 1 / (draws + 1)"
+    )
+    seeds: int = Field(
+        2, ge=1, description="of the study's, the first; each costs a run for every set"
+    )
+
+
 class Architecture(_Section):
     """The network's published sizes: what a dry run reckons with, since it loads nothing."""
 
@@ -199,6 +211,7 @@ class Study(_Section):
         (0, 1, 2), min_length=1, description="order, synthetic keys"
     )
     select: Selection = Selection()
+    leave_out: LeavingOut = LeavingOut()
     keep_weights: bool = Field(False, description="save what each run trained, as a folder")
     workers: int | None = Field(None, ge=1, description="runs at once; None: one a core")
 
@@ -270,6 +283,7 @@ SECTIONS: dict[str, type[_Section]] = {
     "interference": Interference,
     "arms": Arm,
     "select": Selection,
+    "leave_out": LeavingOut,
     "architecture": Architecture,
 }
 """By the study's key."""

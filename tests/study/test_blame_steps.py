@@ -29,7 +29,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning"
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    with small_study(tmp_path_factory.mktemp("cache"), ARMS, "workers=1") as small:
+    changes = (ARMS, "workers=1", "leave_out.draws=2")
+    with small_study(tmp_path_factory.mktemp("cache"), *changes) as small:
         yield small
 
 
@@ -76,9 +77,7 @@ def gradients(prepared, runs, folder, said):
 
 @pytest.fixture(scope="module")
 def left_out(prepared, runs, folder):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interfere.study.leave_out_table.DRAWS", 2)
-        leave_out_table(prepared, runs, folder, lambda _: None)
+    leave_out_table(prepared, runs, folder, lambda _: None)
     return pd.read_csv(folder / "leave_out.csv")
 
 
@@ -198,7 +197,6 @@ def test_random_sets_are_drawn_anew_where_the_blamed_are(prepared, monkeypatch):
         return pd.DataFrame()
 
     monkeypatch.setattr("interfere.study.leave_out_table.run_left_out", keep)
-    monkeypatch.setattr("interfere.study.leave_out_table.DRAWS", 2)
     study = two_seeds(prepared)
     for arm in study.study.arms:
         if arm.trains_new:
@@ -231,7 +229,6 @@ def test_a_second_call_computes_nothing(
     for name in ("gradient_harm", "fact_gradients"):
         monkeypatch.setattr(f"interfere.study.kept_gradients.{name}", None)
     monkeypatch.setattr("interfere.study.run._execute", None)
-    monkeypatch.setattr("interfere.study.leave_out_table.DRAWS", 2)
     kept = [(folder / name).read_bytes() for name in names]
     os.utime(folder / "results.parquet")
     assert not any(c.startswith("gradient") for c in read_predictors(folder))
@@ -243,6 +240,18 @@ def test_a_second_call_computes_nothing(
             times, [(folder / name).stat().st_mtime_ns for name in names], strict=True
         )
     )
+
+
+def test_other_draws_are_made_and_the_runs_that_are_there_kept(
+    left_out, prepared, runs, folder
+):
+    fewer = prepared.study.leave_out.model_copy(update={"draws": 1})
+    study = prepared.study.model_copy(update={"leave_out": fewer})
+    leave_out_table(replace(prepared, study=study), runs, folder, lambda _: None)
+    table = pd.read_csv(folder / "leave_out.csv")
+    assert (table["draws"] == 1).all()
+    leave_out_table(prepared, runs, folder, lambda _: None)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "leave_out.csv"), left_out)
 
 
 def test_a_study_without_new_facts_or_control_says_so(prepared, folder, tmp_path):
