@@ -88,6 +88,10 @@ for kind in kinds:
     }
     if trainer.accelerator.is_main_process:
         torch.save(weights, Path(folder) / f"{kind}.pt")
+if torch.distributed.is_initialized():
+    # Exiting with the threads of gloo alive may abort (pytorch issue 190489).
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 """
 
 KINDS = [
