@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from interfere.models import hooks as hooking
 from interfere.models.evaluating import evaluating
 from interfere.models.model import Model
 from interfere.models.patching import Patch
+from interfere.training.checkpoints import checkpoint_folder
 from interfere.training.owner import calling_trainer, report
 
 logger = logging.getLogger(__name__)
@@ -63,12 +65,13 @@ class FactRetentionCallback(TrainerCallback):
     beside the model's: one vector a fact. Known to fail: a dip by this definition need not
     recover, nor is an eroded fact sure to stay lost; what a shift did at other tokens is not
     taken out; where all facts share one relation and one answer, the common shift is the
-    answer's.
+    answer's. A checkpoint holds how the facts stood at the start, so that a training that
+    resumes counts from there.
 
     Args:
         facts: what the model knew; any number, right at the start or not.
         new: facts that are being learnt.
-        checks: how many over the training, evenly; one more before the first step.
+        checks: at most how many over the training, evenly; one more before the first step.
         every: optimizer steps between checks, in place of `checks`.
         chat: ask through the tokenizer's chat template.
         hook: where activations are read; None: the middle block's output.
@@ -150,7 +153,45 @@ class FactRetentionCallback(TrainerCallback):
         self._watch = _Watch.begin(
             model, self.facts, self._batch, chat=self._chat, hook=self._hook
         )
+        if state.global_step and self._take_up(self._file(args, state)):
+            return
         self._note(model, state, control, self._watch.first_look())
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Put into the checkpoint how the facts stood at the start, and what was seen."""
+        path = self._file(args, state)
+        if (
+            self._watch is None
+            or not state.is_world_process_zero
+            or not path.parent.is_dir()
+        ):
+            return
+        seen = {"rows": self._rows, "flips": self._flips}
+        torch.save(seen | {"watch": self._watch.kept()}, path)
+
+    def _file(self, args: TrainingArguments, state: TrainerState) -> Path:
+        folder = checkpoint_folder(args.output_dir, state.global_step)
+        return folder / f"fact_retention-{self.facts.digest}.pt"
+
+    def _take_up(self, path: Path) -> bool:
+        """Go on from a checkpoint, if it says how the facts stood."""
+        assert self._watch is not None
+        if not path.is_file():
+            logger.warning(
+                "%s is not there: what counts as lost is counted from this checkpoint on",
+                path,
+            )
+            return False
+        seen = torch.load(path, map_location="cpu")
+        self._rows, self._flips = seen["rows"], seen["flips"]
+        self._watch.take_up(seen["watch"])
+        return True
 
     def on_step_end(
         self,
@@ -160,7 +201,7 @@ class FactRetentionCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Look, if a check is due."""
-        apart = self._every or max(1, state.max_steps // self._checks)
+        apart = self._every or -(-state.max_steps // self._checks)
         if self._watch is None or (
             state.global_step % apart and state.global_step != state.max_steps
         ):
@@ -301,6 +342,19 @@ class _Watch:
         relations = [fact.relation for fact in facts]
         alone = np.array([relations.count(relation) == 1 for relation in relations])
         return cls(questions, name, right, states, relations, alone)
+
+    def kept(self) -> dict[str, Any]:
+        """What every later look is compared with, for a checkpoint."""
+        return {
+            "right": torch.from_numpy(self.right),
+            "states": self.states,
+            "state": self.state.tolist(),
+        }
+
+    def take_up(self, kept: dict[str, Any]) -> None:
+        """Compare with what `kept` gave."""
+        self.right, self.states = kept["right"].numpy(), kept["states"]
+        self.state = np.array(kept["state"], dtype=object)
 
     def first_look(self) -> _Seen:
         return _Seen(self.right, self.state, 0.0)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interfere.errors import InputError
 from interfere.progress import progress
+from interfere.training.numbered import NUMBER
 from interfere.training.rows import Row, Rows
 from interfere.training.teacher import Batch, Teacher
 
@@ -20,7 +21,7 @@ ON_DISK = 2**35
 BLOCK = 32
 """Rows a forward while the states are computed."""
 
-Key = tuple[bytes, bytes]
+Key = tuple[bytes, ...]
 Where = Callable[[Batch], Bool[Tensor, "rows tokens"]]
 
 
@@ -30,8 +31,9 @@ class CachedTeacher:
     Its head is applied each time: states are d numbers a position where logits are a
     vocabulary. States are computed before training in blocks of rows of like length,
     which only the rows determine, so that a training that resumes finds the same. A row
-    that was not seen then is asked of the teacher when it comes. Padding moves the last
-    bits, so the loss agrees with the live teacher's to about 1e-6.
+    that was not seen then, or not with so much padding before it, is asked of the teacher
+    when it comes: batches padded on the right find theirs, those padded on the left seldom.
+    Padding moves the last bits, so the loss agrees with the live teacher's to about 1e-6.
     """
 
     def __init__(self, teacher: Teacher) -> None:
@@ -39,6 +41,7 @@ class CachedTeacher:
         self._held: dict[Key, Tensor] = {}
         self._placed: dict[Key, tuple[int, tuple[int, ...], torch.dtype]] = {}
         self._file: BinaryIO | None = None
+        self._live = False
         self.bytes = 0
 
     def fill(
@@ -62,8 +65,8 @@ class CachedTeacher:
                 chosen = order[start : start + BLOCK]
                 batch = collate([rows[i] for i in chosen])
                 batch = {name: values.to(device) for name, values in batch.items()}
-                names = ("input_ids", "attention_mask")
-                self.states({k: batch[k] for k in names if k in batch}, where(batch))
+                inputs = {k: v for k, v in batch.items() if k not in ("labels", NUMBER)}
+                self.states(inputs, where(batch))
                 # rows grow longer: what so many took is no more than their share
                 if self.bytes * len(order) > ON_DISK * (start + len(chosen)):
                     self.forget()
@@ -97,7 +100,8 @@ class CachedTeacher:
         return self.teacher.head(hidden)
 
     def forget(self) -> None:
-        """Drop all states."""
+        """Drop all states, and keep none from now on."""
+        self._live = True
         self._held.clear()
         self._placed.clear()
         if self._file is not None:
@@ -118,7 +122,7 @@ class CachedTeacher:
         sizes = kept.sum(1).tolist()
         parts = found.split([sizes[row] for row in rows])
         for row, states in zip(rows, parts, strict=True):
-            if self.bytes < ON_DISK:
+            if self.bytes < ON_DISK and not self._live:
                 self._keep(keys[row], states)
 
     def _keep(self, key: Key, states: Tensor) -> None:
@@ -158,11 +162,20 @@ class CachedTeacher:
 
 
 def _keys(inputs: Batch, kept: Bool[Tensor, "rows tokens"], rows: list[int]) -> list[Key]:
-    ids, places = inputs["input_ids"].cpu().numpy(), kept.cpu().numpy()
+    """What a row's states depend on: its unpadded tokens, where they lie, and all else given."""
     mask = inputs.get("attention_mask")
     seen = None if mask is None else mask.cpu().numpy().astype(bool)
+    shape = inputs["input_ids"].shape
+    given = {k: v.cpu().numpy() for k, v in inputs.items() if k != "attention_mask"}
+    given["kept"] = kept.cpu().numpy()
     found = []
     for row in rows:
-        own = slice(None) if seen is None else seen[row]
-        found.append((ids[row][own].tobytes(), places[row][own].tobytes()))
+        # Padding before a row moves it where positions are absolute.
+        parts = [b"0" if seen is None else str(seen[row].argmax()).encode()]
+        for name in sorted(given):
+            values = given[name][row]
+            if seen is not None and given[name].shape[:2] == shape:
+                values = values[seen[row]]
+            parts.append(values.tobytes())
+        found.append(tuple(parts))
     return found

@@ -1,6 +1,7 @@
 """Learn without moving where old facts' losses would move."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from transformers import PreTrainedModel
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
+from interfere.models.evaluating import evaluating
 from interfere.models.example_gradients import answer_losses
 from interfere.models.model import Model
 from interfere.models.sketched_gradients import GradientSketcher
@@ -28,9 +30,10 @@ class GradientProjection:
     the mean gradient alone, and only where the step would raise the old facts' loss (A-GEM).
 
     Cost: a forward and backward of every fact and `rank` more to build the span; memory of
-    `rank` copies of the trained weights. Known to fail: under AdamW the step is not along
-    the gradient, so it leaves the complement; the span of a nonlinear model turns as it
-    learns; where new facts need the same directions it slows learning.
+    `rank` copies of the trained weights, in checkpoints too once it was built again. Known
+    to fail: under AdamW the step is not along the gradient, so it leaves the complement; the
+    span of a nonlinear model turns as it learns; where new facts need the same directions it
+    slows learning.
 
     Raises:
         InputError: rank or refresh below 0, count below 1, or a rank above the count.
@@ -74,12 +77,22 @@ class _Projection:
     def __init__(self, options: GradientProjection, facts: FactSet, start: Start) -> None:
         self._options, self._facts, self._start = options, facts, start
         self._model = start.model("gradient projection")
-        self._span: Tensor | None = None
+        # Before a checkpoint is loaded, so that a training that resumes has the same span.
+        self._span = self._make()
         self._since = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """The span, where the start no longer gives it."""
+        refreshed = self._since > 0
+        return {"span": self._span, "since": self._since} if refreshed else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the span of a checkpoint."""
+        if state:
+            self._span, self._since = state["span"], state["since"]
+
     def __call__(self, network: PreTrainedModel, step: int) -> None:
-        due = self._options.refresh and step - self._since >= self._options.refresh
-        if self._span is None or due:
+        if self._options.refresh and step - self._since >= self._options.refresh:
             held = {p: p.grad for p in network.parameters()}
             self._span = self._make()
             for parameter, gradient in held.items():
@@ -92,6 +105,7 @@ class _Projection:
                 "gradient projection needs every trained parameter's whole gradient; it "
                 "can't be used where weights are sharded (FSDP)"
             )
+        self._span = self._span.to(flat)
         along = self._span @ flat
         if not self._options.rank:
             along = along.clamp(max=0)  # only what would raise the old facts' loss
@@ -105,9 +119,10 @@ class _Projection:
     def _make(self) -> Float[Tensor, "rank parameters"]:
         counted = len(self._facts) * (1 + max(1, self._options.rank))
         self._start.cost.measured_rows += counted
-        if not self._options.rank:
-            return mean_direction(self._model, self._facts)
-        return gradient_span(self._model, self._facts, self._options.rank)
+        with evaluating(self._model.network):
+            if not self._options.rank:
+                return mean_direction(self._model, self._facts)
+            return gradient_span(self._model, self._facts, self._options.rank)
 
 
 def mean_direction(model: Model, facts: FactSet) -> Float[Tensor, "1 parameters"]:

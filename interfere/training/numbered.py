@@ -1,6 +1,6 @@
 """Training rows that know their number, whatever dataset and collator they come from."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,11 +16,8 @@ NUMBER = "row_number"
 class NumberedRows(Dataset[dict[str, Any]]):
     """The rows of a dataset, then those that a mitigation adds."""
 
-    def __init__(
-        self, rows: Any, added: Rows = (), columns: Collection[str] | None = None
-    ) -> None:
-        """`columns`: those that are passed on; None: all."""
-        self._rows, self._added, self._columns = rows, added, columns
+    def __init__(self, rows: Any, added: Rows = ()) -> None:
+        self._rows, self._added = rows, added
 
     def __len__(self) -> int:
         return len(self._rows) + len(self._added)
@@ -28,8 +25,7 @@ class NumberedRows(Dataset[dict[str, Any]]):
     def __getitem__(self, number: int) -> dict[str, Any]:
         own = number < len(self._rows)
         row = self._rows[number] if own else self._added[number - len(self._rows)]
-        kept = {k: v for k, v in row.items() if self._columns is None or k in self._columns}
-        return kept | {NUMBER: number}
+        return dict(row) | {NUMBER: number}
 
 
 class NumberedCollator:

@@ -1,5 +1,7 @@
 """The order of rows where a mitigation adds some."""
 
+import math
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,6 +9,9 @@ from torch.utils.data import Sampler
 
 from interfere.errors import InputError
 from interfere.training.rows import SeededOrder
+
+TOLERATED = 0.1
+"""Of a ratio: how far whole rows a batch may be from it before a warning."""
 
 
 class BesideOrder(Sampler[int]):
@@ -96,3 +101,47 @@ class LastOrder(Sampler[int]):
 
     def __len__(self) -> int:
         return self._rows
+
+
+def last_order(
+    rows: int,
+    added: int,
+    *,
+    a_step: int,
+    steps: int,
+    epochs: float,
+    seed: int,
+    at_end: bool,
+) -> LastOrder:
+    """The order of a training of so many optimizer steps, or of epochs where `steps` is < 1.
+
+    Args:
+        rows: trained on.
+        added: rows in place of as many in the last epoch.
+        a_step: rows of an optimizer step.
+        steps: optimizer steps.
+        epochs: passes over the rows.
+        seed: of the order.
+        at_end: after all others, or at random among them.
+
+    Raises:
+        InputError: as in `LastOrder`.
+    """
+    an_epoch = math.ceil(rows / a_step)
+    if steps <= 0:
+        steps = math.ceil(epochs * an_epoch)
+    epoch = (steps - 1) // an_epoch
+    used = min(rows, (steps - epoch * an_epoch) * a_step)
+    return LastOrder(rows, added, epoch=epoch, used=used, seed=seed, at_end=at_end)
+
+
+def beside(ratio: float, batch: int) -> int:
+    """Added rows a batch: at least one, and whole ones; warns where that changes the ratio."""
+    count = max(1, round(ratio * batch))
+    if abs(count / batch - ratio) > TOLERATED * ratio:
+        warnings.warn(
+            f"a ratio of {ratio:g} in batches of {batch} is {count} added rows a batch, a "
+            f"ratio of {count / batch:.2g}; larger batches come nearer",
+            stacklevel=2,
+        )
+    return count

@@ -27,9 +27,10 @@ class StabilityStopping:
     check where it was not.
 
     Facts that were right at the start and are wrong, less the reverse, as a share; asked
-    `checks` times over the training, greedily, zero-shot.
+    every steps // `checks` optimizer steps and at the end, greedily, zero-shot.
 
-    Cost: so many times the facts forward; memory of one copy of the weights. Known to fail:
+    Cost: so many times the facts forward; memory, and room in each checkpoint, of one copy
+    of the weights. Known to fail:
     forgetting comes with the new facts, so stopping early leaves these half learnt; and a
     dip that would have recovered stops it too.
 
@@ -76,8 +77,18 @@ class _Stops(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """How many are right before anything is learnt."""
+        if state.global_step:  # a training that resumes: the checkpoint said it
+            return
         self._first = self._right(kwargs["model"])
         self._keep(kwargs["model"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many were right at the start, and the weights to go back to."""
+        return {"first": self._first, "good": self._good}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up how it stood at a checkpoint."""
+        self._first, self._good = state["first"], state["good"]
 
     def on_step_end(
         self,

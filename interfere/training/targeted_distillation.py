@@ -1,6 +1,5 @@
 """Distil where interference is predicted, and nowhere else."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -13,6 +12,7 @@ from transformers import PreTrainedModel
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
+from interfere.models.evaluating import evaluating
 from interfere.models.model import Model
 from interfere.training.divergences import Direction
 from interfere.training.mitigation import (
@@ -153,11 +153,21 @@ class ChosenFacts(Sequence[Row]):
     def __getitem__(self, place: Any) -> Any:
         return self._questions[self._places[place]]
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is chosen, and how the facts stood at the start."""
+        return {"places": self._places, "first": self._first, "last": self._due.last}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what was chosen at a checkpoint."""
+        self._places, self._first = state["places"], state["first"]
+        self._due.last = state["last"]
+
     def refresh(self, network: PreTrainedModel, step: int) -> None:
         """Choose, when it is time."""
         if not self._due(step):
             return
-        score = self._score(Model("student", network, self._tokenizer), step)
+        with evaluating(network):
+            score = self._score(Model("student", network, self._tokenizer), step)
         self._places = score.argsort(descending=True, stable=True)[: len(self)].tolist()
 
     def _score(self, model: Model, step: int) -> Float[Tensor, " facts"]:
@@ -187,12 +197,21 @@ class ChosenRows:
         self._weights = torch.zeros(len(start.rows))
         self._due = Due(options.refresh)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Which rows are chosen."""
+        return {"weights": self._weights, "last": self._due.last}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what was chosen at a checkpoint."""
+        self._weights, self._due.last = state["weights"], state["last"]
+
     def __call__(
         self, numbers: Int[Tensor, " rows"], network: PreTrainedModel, step: int
     ) -> Float[Tensor, " rows"]:
         """1 for rows that are chosen, else 0."""
         if self._due(step):
-            score = self._score(network, step)
+            with evaluating(network):
+                score = self._score(network, step)
             count = max(1, round(self._options.budget * len(score)))
             chosen = score.argsort(descending=True, stable=True)[:count]
             self._weights = torch.zeros(len(score))
@@ -215,13 +234,14 @@ class Due:
     """Whether it is time again, at most once a step."""
 
     def __init__(self, every: int) -> None:
-        self._every, self._last = every, -math.inf
+        self._every = every
+        self.last: int | None = None
+        """The step at which it was."""
 
     def __call__(self, step: int) -> bool:
         """At the first step asked, and then every so many."""
-        first = self._last == -math.inf
-        if first or (self._every and step - self._last >= self._every):
-            self._last = step
+        if self.last is None or (self._every and step - self.last >= self._every):
+            self.last = step
             return True
         return False
 

@@ -1,6 +1,5 @@
 """`transformers.Trainer` with the answer-only loss, and room for mitigations."""
 
-import inspect
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
@@ -20,37 +19,38 @@ from transformers import (
     TrainingArguments,
     default_data_collator,
 )
-from transformers.trainer_utils import TrainOutput, get_last_checkpoint
+from transformers.trainer_utils import TrainOutput
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.models.head import body, unembed
 from interfere.models.model import Model
 from interfere.training.cached_teacher import CachedTeacher
+from interfere.training.checkpoints import (
+    checkpoint_folder,
+    last_whole,
+    read_states,
+    to_resume,
+    write_states,
+)
 from interfere.training.cost import Cost
 from interfere.training.mitigation import (
     AddsLoss,
-    AddsPenalty,
-    ChangesGradient,
-    ChangesModel,
-    ChangesRows,
     Mitigation,
     Start,
     Step,
-    Watches,
     as_mitigations,
 )
 from interfere.training.narrowed_head import narrowed_head
 from interfere.training.numbered import NUMBER, NumberedCollator, NumberedRows
-from interfere.training.order import BesideOrder, LastOrder
-from interfere.training.rows import IGNORED, Row, Rows, SeededOrder
+from interfere.training.order import BesideOrder, beside, last_order
+from interfere.training.parts import prepare
+from interfere.training.positions import predicting, unpadded
+from interfere.training.rows import Row, Rows, SeededOrder
 from interfere.training.sharded import refuse_sharded
 from interfere.training.teacher import CountedTeacher, Frozen, Teacher
 
 Batch = dict[str, Tensor]
-
-WHOLE = "whole"
-"""The file that is put last into a checkpoint's folder."""
 
 WEIGHTS = "row_weights"
 """How much the added loss counts each row of a batch."""
@@ -124,30 +124,20 @@ class InterferenceTrainer(Trainer):
             args,
             self._cost,
         )
-        self._adds = next((m for m in found if isinstance(m, AddsLoss)), None)
-        adds_rows = next((m for m in found if isinstance(m, ChangesRows)), None)
-        self._added = adds_rows.added_rows(start) if adds_rows else None
-        # a copy of the network is taken as it starts, before anything changes it
-        teacher = self._adds.frozen_teacher(start) if self._adds else None
-        for one in found:
-            if isinstance(one, ChangesModel):
-                one.change(model)
-        self._penalties = [m.penalty(start) for m in found if isinstance(m, AddsPenalty)]
-        self._gradient_changes = [
-            m.gradient_change(start) for m in found if isinstance(m, ChangesGradient)
-        ]
-        self._spend = self._adds.spending(start) if self._adds else None
-        watching = [m.callback(start) for m in found if isinstance(m, Watches)]
+        parts = prepare(found, start)
+        self._adds, self._added, self._spend = parts.adds, parts.added, parts.spend
+        self._penalties, self._resumed = parts.penalties, parts.resumed
+        self._gradient_changes = parts.gradient_changes
         # before the caller's, which then see what these leave
-        trainer["callbacks"] = [*watching, *(trainer.get("callbacks") or ())]
-        super().__init__(model, args, **self._numbered(trainer, args))
-        refuse_sharded(self.accelerator, found, self._added, teacher)
+        trainer["callbacks"] = [*parts.callbacks, *(trainer.get("callbacks") or ())]
+        super().__init__(model, args, **self._numbered(trainer))
+        refuse_sharded(self.accelerator, found, self._added, parts.teacher)
         self.model_accepts_loss_kwargs = True
         args._n_gpu = min(args.n_gpu, 1)  # DataParallel would scatter the positions
         self._weight: Tensor | float = 0
-        self._teacher = self._ready(teacher, start)
+        self._teacher = self._ready(parts.teacher, start)
 
-    def _numbered(self, trainer: dict[str, Any], args: TrainingArguments) -> dict[str, Any]:
+    def _numbered(self, trainer: dict[str, Any]) -> dict[str, Any]:
         """What Trainer takes, with rows that know their number."""
         rows = trainer.get("train_dataset")
         if not _is_sized(rows):
@@ -157,19 +147,21 @@ class InterferenceTrainer(Trainer):
                     "that has a length"
                 )
             return trainer
-        columns = None
-        if args.remove_unused_columns:
-            known = inspect.signature(self._network.forward).parameters
-            columns = {*known, "label", "label_ids", "labels"}
         added = self._added.rows if self._added else ()
         collate = trainer.get("data_collator") or default_data_collator
         if tokenizer := trainer.get("processing_class"):
             collate = trainer.get("data_collator") or DataCollatorForSeq2Seq(tokenizer)
-        args.remove_unused_columns = False
         return trainer | {
-            "train_dataset": NumberedRows(rows, added, columns),
+            "train_dataset": NumberedRows(rows, added),
             "data_collator": NumberedCollator(collate),
         }
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Trainer's: columns that are not dropped, the rows' numbers among them."""
+        super()._set_signature_columns_if_needed()
+        columns: Any = self._signature_columns
+        if NUMBER not in columns:
+            columns.append(NUMBER)
 
     def _ready(self, teacher: Teacher | None, start: Start) -> Teacher | None:
         """The teacher where the student is, its states computed where they are kept."""
@@ -185,7 +177,7 @@ class InterferenceTrainer(Trainer):
             with self.accelerator.autocast():
                 cached.fill(
                     cast(Rows, self.train_dataset),
-                    self.data_collator,
+                    self._get_collator_with_removed_columns(self.data_collator),
                     self._kept,
                     self.args.device,
                 )
@@ -197,20 +189,23 @@ class InterferenceTrainer(Trainer):
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> TrainOutput:
-        """Trainer's; `True` goes on from the last checkpoint that was written whole."""
+        """Trainer's; `True` goes on from the last checkpoint that was written whole.
+
+        Raises:
+            InputError: the checkpoint is of a training with other mitigations.
+        """
         if resume_from_checkpoint is True:
-            folders = Path(str(self.args.output_dir)).glob(f"checkpoint-*/{WHOLE}")
-            whole = sorted((int(f.parent.name.split("-")[1]), f.parent) for f in folders)
-            if whole:
-                resume_from_checkpoint = str(whole[-1][1])
+            resume_from_checkpoint = to_resume(self.args.output_dir)
+        if isinstance(resume_from_checkpoint, str | Path):
+            read_states(Path(resume_from_checkpoint), self._resumed)
         return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _save_checkpoint(self, *arguments: Any, **named: Any) -> None:
         """Trainer's; says when all of it is there, for a kill may come at any moment."""
         super()._save_checkpoint(*arguments, **named)
-        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        folder = checkpoint_folder(self.args.output_dir, self.state.global_step)
         if self.args.should_save and folder.is_dir():
-            (folder / WHOLE).touch()
+            write_states(folder, self._resumed)
 
     def compute_loss(
         self,
@@ -227,7 +222,7 @@ class InterferenceTrainer(Trainer):
         inputs = dict(inputs)
         labels, numbers = inputs.pop("labels"), inputs.pop(NUMBER, None)
         weights = inputs.pop(WEIGHTS, None)
-        answer = _predicting(labels)
+        answer = predicting(labels)
         with narrowed_head(self._network, answer) as seen:
             outputs = model(**inputs, use_cache=False)
         targets = labels[:, 1:][answer[:, :-1]]
@@ -311,8 +306,7 @@ class InterferenceTrainer(Trainer):
         )
 
     def _way_out(self) -> str:
-        folder = self.args.output_dir
-        last = get_last_checkpoint(folder) if folder and Path(folder).is_dir() else None
+        last = last_whole(self.args.output_dir)
         kept = f"; {last} is the last checkpoint, and intact" if last else ""
         return f"; lower the learning rate of {self.args.learning_rate:g}{kept}"
 
@@ -325,7 +319,7 @@ class InterferenceTrainer(Trainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not batches:
             return batches, None
-        labels = sum(int(_predicting(batch["labels"]).sum()) for batch in batches)
+        labels = sum(int(predicting(batch["labels"]).sum()) for batch in batches)
         weight = sum(self._weigh(batch) for batch in batches) if self._adds else 0.0
         for batch in batches:
             self._count(batch)
@@ -348,8 +342,8 @@ class InterferenceTrainer(Trainer):
     def _kept(self, batch: Batch) -> Bool[Tensor, "rows tokens"]:
         """Where the added loss is."""
         if self._adds is not None and self._adds.positions == "answer":
-            return _predicting(batch["labels"])
-        return _unpadded(batch)
+            return predicting(batch["labels"])
+        return unpadded(batch)
 
     def _count(self, batch: Batch) -> None:
         self._cost.rows += len(batch["input_ids"])
@@ -371,7 +365,7 @@ class InterferenceTrainer(Trainer):
         """Added rows a batch."""
         if self._added is None or self._added.last:
             return 0
-        return max(1, round(self._added.ratio * self.args.train_batch_size))
+        return beside(self._added.ratio, self.args.train_batch_size)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
@@ -380,23 +374,17 @@ class InterferenceTrainer(Trainer):
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         if self._added is None or not len(self._added.rows):
             return SeededOrder(rows, seed)
-        added, batch = len(self._added.rows), self.args.train_batch_size
-        own = len(rows) - added
+        own, batch = len(rows) - len(self._added.rows), self.args.train_batch_size
         if self._added.last is None:
-            return BesideOrder(own, added, batch, self._beside, seed)
-        a_step = (
-            batch * self.accelerator.num_processes * self.args.gradient_accumulation_steps
-        )
-        an_epoch = math.ceil(own / a_step)
-        steps = self.args.max_steps
-        if steps <= 0:
-            steps = math.ceil(self.args.num_train_epochs * an_epoch)
-        epoch = (steps - 1) // an_epoch
-        return LastOrder(
+            return BesideOrder(own, len(self._added.rows), batch, self._beside, seed)
+        return last_order(
             own,
-            added,
-            epoch=epoch,
-            used=min(own, (steps - epoch * an_epoch) * a_step),
+            len(self._added.rows),
+            a_step=batch
+            * self.accelerator.num_processes
+            * self.args.gradient_accumulation_steps,
+            steps=self.args.max_steps,
+            epochs=self.args.num_train_epochs,
             seed=seed,
             at_end=self._added.last == "end",
         )
@@ -416,18 +404,3 @@ def _no_collator(rows: list[Row]) -> dict[str, Tensor]:
 
 def _is_sized(rows: Any) -> bool:
     return hasattr(rows, "__len__") and hasattr(rows, "__getitem__")
-
-
-def _predicting(labels: Tensor) -> Tensor:
-    """Bool `[rows, tokens]`: positions whose next token is labelled."""
-    following = labels[:, 1:] != IGNORED
-    return F.pad(following, (0, 1))
-
-
-def _unpadded(batch: Batch) -> Tensor:
-    mask = batch.get("attention_mask")
-    return (
-        torch.ones_like(batch["input_ids"], dtype=torch.bool)
-        if mask is None
-        else mask.bool()
-    )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from chat_templates import with_template
@@ -56,7 +57,7 @@ def arguments(folder, **given):
     return options | given
 
 
-def trained(nano, known, folder, callbacks, **given):
+def trained(nano, known, folder, callbacks, resume=None, **given):
     model = nano.copy()
     new = geonames(["P17"], limit=6000)[5500:5596]
     trainer = Trainer(
@@ -67,7 +68,7 @@ def trained(nano, known, folder, callbacks, **given):
         processing_class=model.tokenizer,
         callbacks=callbacks,
     )
-    trainer.train()
+    trainer.train(resume_from_checkpoint=resume)
     return model, trainer
 
 
@@ -125,6 +126,29 @@ def test_what_comes_back_is_said(nano, known):
     assert set(lost["change"]) <= {"dip", "erosion"}
     assert set(back["change"]) == {"back"}
     assert sorted(lost["fact"]) == sorted(back["fact"])
+
+
+def test_a_training_that_resumes_counts_from_the_start(nano, known, tmp_path, caplog):
+    saves = {"save_strategy": "steps", "save_steps": 4}
+    whole = FactRetentionCallback(known, every=2)
+    trained(nano, known, tmp_path, [whole], **saves)
+    again = FactRetentionCallback(known, every=2)
+    checkpoint = tmp_path / "checkpoint-4"
+    trained(nano, known, tmp_path, [again], resume=str(checkpoint))
+    assert whole.history["net_loss"].iloc[-1] > 0
+    pd.testing.assert_frame_equal(again.history, whole.history)
+    pd.testing.assert_frame_equal(again.flips, whole.flips)
+    next(checkpoint.glob("fact_retention-*")).unlink()
+    anew = FactRetentionCallback(known, every=2)
+    trained(nano, known, tmp_path, [anew], resume=str(checkpoint))
+    assert "counted from this checkpoint on" in caplog.text
+    assert anew.history["step"].tolist() == [4, 6]
+
+
+def test_checks_are_no_more_than_asked_for(nano, known, tmp_path):
+    callback = FactRetentionCallback(known, checks=4)
+    trained(nano, known, tmp_path, [callback])
+    assert callback.history["step"].tolist() == [0, 2, 4, 6]
 
 
 def test_in_a_plain_trainer(nano, known, tmp_path):

@@ -62,6 +62,26 @@ def test_other_positions_are_other_states(model, split):
     assert torch.allclose(cached.states(batch, fewer), live.states(batch, fewer), atol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_where_a_row_lies_is_part_of_what_is_kept(architecture, split):
+    """Padding on the left moves positions where they are absolute; given ones always do."""
+    model = tiny_model(architecture)
+    rows = FactRows(split.training, model.tokenizer)
+    live = Frozen(model.copy().network)
+    cached = CachedTeacher(live)
+    cached.fill(rows, collate, unpadded, torch.device("cpu"))
+    plain = batch_of(rows, [3])
+    pads = torch.zeros(1, 4, dtype=torch.long)
+    left = {
+        "input_ids": torch.cat([pads, plain["input_ids"]], 1),
+        "attention_mask": torch.cat([pads, plain["attention_mask"]], 1),
+    }
+    moved = plain | {"position_ids": torch.arange(plain["input_ids"].shape[1])[None] + 7}
+    for batch in (left, moved, plain):
+        found = cached.states(batch, unpadded(batch))
+        assert torch.allclose(found, live.states(batch, unpadded(batch)), atol=1e-5)
+
+
 def test_too_much_for_the_disk_is_not_kept(model, split, monkeypatch):
     monkeypatch.setattr(cached_teacher, "ON_DISK", 1_000)
     rows, cost = FactRows(split.training, model.tokenizer), Cost()
@@ -70,9 +90,12 @@ def test_too_much_for_the_disk_is_not_kept(model, split, monkeypatch):
     assert cached.bytes == 0
     batch = batch_of(rows, [0, 1])
     live = Frozen(model.network)
+    asked = cost.teacher_rows
     for _ in range(2):
         found = cached.states(batch, unpadded(batch))
         assert torch.allclose(found, live.states(batch, unpadded(batch)), atol=1e-5)
+    assert cost.teacher_rows == asked + 4
+    assert cached.bytes == 0
 
 
 def test_a_full_disk_is_an_error(model, split, monkeypatch):

@@ -58,7 +58,7 @@ def first_gradients(
         **({"remove_unused_columns": False} | options),
     )
     given = FactRows(facts, model.tokenizer)
-    InterferenceTrainer(
+    trainer = InterferenceTrainer(
         network,
         arguments,
         mitigation=mitigation,
@@ -66,7 +66,11 @@ def first_gradients(
         data_collator=data_collator,
         processing_class=None if data_collator else model.tokenizer,
         callbacks=[keep],
-    ).train()
+    )
+    trainer.train()
+    if rows is not None:
+        asked = InterferenceTrainer.evaluate(trainer, eval_dataset=rows)
+        assert asked["eval_loss"] > 0
     return keep.steps[0], collate([given[i] for i in range(len(given))])
 
 

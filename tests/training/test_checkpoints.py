@@ -1,0 +1,137 @@
+"""A training that goes on from a checkpoint ends where it would have ended."""
+
+import logging
+
+import pytest
+import torch
+from tiny_models import places, tiny_model
+from transformers import TrainingArguments
+
+from interfere.errors import InputError
+from interfere.training.checkpoints import STATES, WHOLE, last_whole
+from interfere.training.ewc import EWC
+from interfere.training.gradient_projection import GradientProjection
+from interfere.training.known_patch import KnownPatch
+from interfere.training.l2_anchor import L2Anchor
+from interfere.training.lora import LoRA
+from interfere.training.replay import Replay
+from interfere.training.rows import FactRows, collate
+from interfere.training.self_distillation import SelfDistillation
+from interfere.training.stability_stopping import StabilityStopping
+from interfere.training.targeted_distillation import TargetedDistillation
+from interfere.training.trainer import InterferenceTrainer
+
+STEPS = 12
+
+
+def trainer_of(mitigation, folder, **options):
+    model = tiny_model(seed=1).copy()
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=8,
+        learning_rate=3e-3,
+        use_cpu=True,
+        report_to="none",
+        logging_strategy="no",
+        disable_tqdm=True,
+        **({"max_steps": STEPS, "save_strategy": "steps", "save_steps": 3} | options),
+    )
+    facts = places()
+    return InterferenceTrainer(
+        model.network,
+        arguments,
+        mitigation=mitigation,
+        tokenizer=model.tokenizer,
+        known_rows=range(16),
+        old_facts=facts[32:],
+        train_dataset=FactRows(facts[:32], model.tokenizer),
+        data_collator=collate,
+    )
+
+
+def weights(trainer):
+    return {k: v.clone() for k, v in trainer.model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "mitigation",
+    [
+        None,
+        SelfDistillation(strength=2.0),
+        [LoRA(rank=4), SelfDistillation(teacher="adapter-off")],
+        L2Anchor(strength=1.0),
+        L2Anchor(matching_steps=4),
+        EWC(strength=1.0),
+        Replay(ratio=0.5),
+        KnownPatch(share=0.2),
+        GradientProjection(rank=3, count=8),
+        GradientProjection(rank=0, count=8, refresh=4),
+        GradientProjection(rank=3, count=8, refresh=4),
+        *(
+            TargetedDistillation(spend=spend, budget=0.5, refresh=refresh, strength=3.0)
+            for spend in ("harm", "overlap", "risk", "fallen", "uniform", "uniform old")
+            for refresh in (0, 4)
+        ),
+        StabilityStopping(limit=1.0),
+    ],
+    ids=str,
+)
+def test_goes_on_from_a_checkpoint_to_the_same_weights(mitigation, tmp_path):
+    whole = trainer_of(mitigation, tmp_path)
+    whole.train()
+    expected = weights(whole)
+    for step in (9, 12):  # as if it had been killed while it wrote the third
+        (tmp_path / f"checkpoint-{step}" / WHOLE).unlink()
+    again = trainer_of(mitigation, tmp_path, save_strategy="no")
+    again.train(resume_from_checkpoint=True)
+    found = weights(again)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_stopping_goes_back_to_what_the_first_training_kept(tmp_path):
+    """The start that losses are counted from is the training's, not the checkpoint's."""
+    model = tiny_model(seed=1)
+    taught = trainer_of(None, tmp_path / "taught", max_steps=60, save_strategy="no")
+    taught.train_dataset = FactRows(places()[32:], model.tokenizer)
+    taught.train()
+
+    def stopped(folder, **options):
+        trainer = trainer_of(StabilityStopping(limit=0.05, checks=4), folder, **options)
+        trainer.model.load_state_dict(weights(taught))
+        return trainer
+
+    whole = stopped(tmp_path)
+    whole.train()
+    assert whole.state.global_step < STEPS
+    last = tmp_path / f"checkpoint-{whole.state.global_step}"
+    if last.is_dir():
+        (last / WHOLE).unlink()
+    again = stopped(tmp_path, save_strategy="no")
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == whole.state.global_step
+    expected = weights(whole)
+    assert all(torch.equal(v, expected[k]) for k, v in weights(again).items())
+
+
+def test_without_a_whole_checkpoint_training_begins_anew(tmp_path, caplog):
+    first = trainer_of(None, tmp_path)
+    first.train()
+    for mark in tmp_path.glob(f"*/{WHOLE}"):
+        mark.unlink()
+    assert last_whole(tmp_path) is None
+    with caplog.at_level(logging.WARNING):
+        again = trainer_of(None, tmp_path, save_strategy="no")
+        again.train(resume_from_checkpoint=True)
+    assert "no checkpoint that is whole" in caplog.text
+    assert again.state.global_step == STEPS
+    expected = weights(first)
+    assert all(torch.equal(v, expected[k]) for k, v in weights(again).items())
+
+
+def test_another_mitigations_checkpoint_is_refused(tmp_path):
+    trainer_of(TargetedDistillation(), tmp_path).train()
+    assert (tmp_path / "checkpoint-3" / STATES).is_file()
+    other = trainer_of(StabilityStopping(), tmp_path)
+    with pytest.raises(InputError, match="not written with these mitigations"):
+        other.train(resume_from_checkpoint=True)
