@@ -14,6 +14,16 @@ from interfere.models.model import Model
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+LONGEST = "test_readme.py"
+"""The file that takes longest: minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest file where workers share the files, lest one ends up alone."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        items.sort(key=lambda item: item.path.name != LONGEST)
+
+
 @pytest.fixture(scope="session")
 def nano() -> Model:
     """The shipped model."""

@@ -69,8 +69,14 @@ def weights(trainer):
         GradientProjection(rank=3, count=8, refresh=4),
         *(
             TargetedDistillation(spend=spend, budget=0.5, refresh=refresh, strength=3.0)
-            for spend in ("harm", "overlap", "risk", "fallen", "uniform", "uniform old")
-            for refresh in (0, 4)
+            for spend, refresh in {
+                "harm": 4,
+                "overlap": 4,
+                "risk": 0,
+                "fallen": 4,
+                "uniform": 4,
+                "uniform old": 4,
+            }.items()
         ),
         StabilityStopping(limit=1.0),
     ],
