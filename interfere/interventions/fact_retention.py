@@ -21,6 +21,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from interfere import cache
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.facts.questions import question
@@ -153,7 +154,7 @@ class FactRetentionCallback(TrainerCallback):
         self._watch = _Watch.begin(
             model, self.facts, self._batch, chat=self._chat, hook=self._hook
         )
-        if state.global_step and self._take_up(self._file(args, state)):
+        if state.global_step and self._take_up(self._file(args, state, resumed=True)):
             return
         self._note(model, state, control, self._watch.first_look())
 
@@ -172,12 +173,19 @@ class FactRetentionCallback(TrainerCallback):
             or not path.parent.is_dir()
         ):
             return
-        seen = {"rows": self._rows, "flips": self._flips}
-        torch.save(seen | {"watch": self._watch.kept()}, path)
+        seen = {"rows": self._rows, "flips": self._flips, "stopped_at": self.stopped_at}
+        with cache.whole_file(path) as draft:
+            torch.save(seen | {"watch": self._watch.kept()}, draft)
 
-    def _file(self, args: TrainingArguments, state: TrainerState) -> Path:
+    def _file(
+        self, args: TrainingArguments, state: TrainerState, *, resumed: bool = False
+    ) -> Path:
         folder = checkpoint_folder(args.output_dir, state.global_step)
-        return folder / f"fact_retention-{self.facts.digest}.pt"
+        if resumed:  # InterferenceTrainer knows from where
+            owner = self._trainer or calling_trainer()
+            folder = getattr(owner, "resumed_from", None) or folder
+        assert self._watch is not None
+        return folder / f"fact_retention-{self.facts.digest}-{self._watch.hook}.pt"
 
     def _take_up(self, path: Path) -> bool:
         """Go on from a checkpoint, if it says how the facts stood."""
@@ -190,6 +198,7 @@ class FactRetentionCallback(TrainerCallback):
             return False
         seen = torch.load(path, map_location="cpu")
         self._rows, self._flips = seen["rows"], seen["flips"]
+        self.stopped_at = seen["stopped_at"]
         self._watch.take_up(seen["watch"])
         return True
 
@@ -202,6 +211,8 @@ class FactRetentionCallback(TrainerCallback):
     ) -> None:
         """Look, if a check is due."""
         apart = self._every or -(-state.max_steps // self._checks)
+        if self.stopped_at is not None:  # a training that resumes from where it stopped
+            control.should_training_stop = True
         if self._watch is None or (
             state.global_step % apart and state.global_step != state.max_steps
         ):

@@ -162,7 +162,7 @@ class CachedTeacher:
 
 
 def _keys(inputs: Batch, kept: Bool[Tensor, "rows tokens"], rows: list[int]) -> list[Key]:
-    """What a row's states depend on: its unpadded tokens, where they lie, and all else given."""
+    """What a row's states depend on: its unpadded tokens, their places, and all else given."""
     mask = inputs.get("attention_mask")
     seen = None if mask is None else mask.cpu().numpy().astype(bool)
     shape = inputs["input_ids"].shape
@@ -170,8 +170,8 @@ def _keys(inputs: Batch, kept: Bool[Tensor, "rows tokens"], rows: list[int]) -> 
     given["kept"] = kept.cpu().numpy()
     found = []
     for row in rows:
-        # Padding before a row moves it where positions are absolute.
-        parts = [b"0" if seen is None else str(seen[row].argmax()).encode()]
+        # Padding before a token moves it.
+        parts = [b"" if seen is None else seen[row].nonzero()[0].tobytes()]
         for name in sorted(given):
             values = given[name][row]
             if seen is not None and given[name].shape[:2] == shape:

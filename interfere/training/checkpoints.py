@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from interfere.errors import InputError
+from interfere.training.mitigation import Mitigation
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +17,7 @@ WHOLE = "whole"
 """The file that is put last into a checkpoint's folder."""
 
 STATES = "mitigations.pt"
-"""What mitigations must know to go on."""
+"""With which mitigations it was written, and what they must know to go on."""
 
 
 @runtime_checkable
@@ -36,38 +38,53 @@ def checkpoint_folder(output: str | Path | None, step: int) -> Path:
     return Path(str(output)) / f"checkpoint-{step}"
 
 
-def write_states(folder: Path, parts: Sequence[Resumes]) -> None:
-    """Write what the parts must know; the checkpoint is whole then."""
-    if parts:
-        states = [(type(part).__name__, part.state_dict()) for part in parts]
-        torch.save(states, folder / STATES)
-    (folder / WHOLE).touch()
+def write_states(
+    folder: Path, mitigations: Sequence[Mitigation], parts: Sequence[Resumes]
+) -> None:
+    """Write what the parts must know; the checkpoint is not whole any more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WHOLE).unlink(missing_ok=True)
+    states = [part.state_dict() for part in parts]
+    torch.save({"made_with": _settings(mitigations), "states": states}, folder / STATES)
 
 
-def read_states(folder: Path, parts: Sequence[Resumes]) -> None:
+def mark_whole(folder: Path) -> None:
+    """Say that all of the checkpoint is there."""
+    if folder.is_dir():
+        (folder / WHOLE).touch()
+
+
+def read_states(
+    folder: Path, mitigations: Sequence[Mitigation], parts: Sequence[Resumes]
+) -> None:
     """Give the parts what they knew at a checkpoint.
 
     Raises:
-        InputError: it was written by a training with other mitigations.
+        InputError: it was written by another trainer, or with other mitigations or settings.
     """
-    if not parts:
-        return
-    own = [type(part).__name__ for part in parts]
     path = folder / STATES
-    states = torch.load(path, map_location="cpu") if path.is_file() else []
-    if [name for name, _ in states] != own:
+    if not path.is_file():
+        if not mitigations:
+            return
         raise InputError(
-            f"{folder} was not written with these mitigations; resume with those that it was "
-            "written with, or train anew"
+            f"{folder} holds no {STATES}: it is not there, or was written by another "
+            "trainer, or not to its end; resume from another checkpoint or train anew"
         )
-    for part, (_, state) in zip(parts, states, strict=True):
+    held = torch.load(path, map_location="cpu")
+    own = _settings(mitigations)
+    if held["made_with"] != own:
+        raise InputError(
+            f"{folder} was written with {_named(held['made_with'])}, not with {_named(own)}; "
+            "resume with the same mitigations and settings, or train anew"
+        )
+    for part, state in zip(parts, held["states"], strict=True):
         part.load_state_dict(state)
 
 
 def last_whole(output: str | Path | None) -> Path | None:
     """The last checkpoint that was written to its end; None: there is none."""
-    found = Path(str(output)).glob(f"checkpoint-*/{WHOLE}")
-    numbered = [(int(path.parent.name.split("-")[1]), path.parent) for path in found]
+    found = [path.parent for path in Path(str(output)).glob(f"checkpoint-*/{WHOLE}")]
+    numbered = [(int(n), at) for at in found if (n := at.name.split("-")[1]).isdigit()]
     return max(numbered)[1] if numbered else None
 
 
@@ -78,3 +95,29 @@ def to_resume(output: str | Path | None) -> str | None:
         logger.warning("%s holds no checkpoint that is whole: training begins anew", output)
         return None
     return str(found)
+
+
+def _settings(mitigations: Sequence[Mitigation]) -> list[tuple[str, dict[str, Any]]]:
+    """By class: settings that are numbers or words."""
+    plain = (str, int, float, bool, type(None))
+    return [
+        (
+            type(one).__name__,
+            {
+                field.name: value
+                for field in fields(one)  # type: ignore[arg-type]
+                if isinstance(value := getattr(one, field.name), plain)
+            }
+            if hasattr(one, "__dataclass_fields__")
+            else {},
+        )
+        for one in mitigations
+    ]
+
+
+def _named(settings: list[tuple[str, dict[str, Any]]]) -> str:
+    each = [
+        f"{name}({', '.join(f'{k}={v!r}' for k, v in own.items())})"
+        for name, own in settings
+    ]
+    return " and ".join(each) or "no mitigation"

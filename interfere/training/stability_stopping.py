@@ -68,6 +68,7 @@ class _Stops(TrainerCallback):
         self._facts = facts
         self._first = math.nan
         self._good: dict[str, Tensor] = {}
+        self._stopped = False
 
     def on_train_begin(
         self,
@@ -84,11 +85,12 @@ class _Stops(TrainerCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """How many were right at the start, and the weights to go back to."""
-        return {"first": self._first, "good": self._good}
+        return {"first": self._first, "good": self._good, "stopped": self._stopped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up how it stood at a checkpoint."""
         self._first, self._good = state["first"], state["good"]
+        self._stopped = state["stopped"]
 
     def on_step_end(
         self,
@@ -99,12 +101,16 @@ class _Stops(TrainerCallback):
     ) -> None:
         """Look, and stop if too much is lost."""
         apart = max(1, state.max_steps // self._options.checks)
-        if state.global_step % apart and state.global_step != state.max_steps:
+        due = not state.global_step % apart or state.global_step == state.max_steps
+        if not due and not self._stopped:
             return
         network = kwargs["model"]
-        if self._first - self._right(network) <= self._options.limit:
+        if not self._stopped and self._first - self._right(network) <= self._options.limit:
             self._keep(network)
             return
+        self._stopped = (
+            True  # a training that resumes from here makes a step, and goes back
+        )
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name in self._good:

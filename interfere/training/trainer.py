@@ -1,7 +1,8 @@
 """`transformers.Trainer` with the answer-only loss, and room for mitigations."""
 
+import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +30,7 @@ from interfere.training.cached_teacher import CachedTeacher
 from interfere.training.checkpoints import (
     checkpoint_folder,
     last_whole,
+    mark_whole,
     read_states,
     to_resume,
     write_states,
@@ -120,13 +122,14 @@ class InterferenceTrainer(Trainer):
             old_facts,
             base,
             args.seed if args.data_seed is None else args.data_seed,
-            trainer.get("data_collator") or _no_collator,
+            _collator(model, args, trainer),
             args,
             self._cost,
         )
         parts = prepare(found, start)
         self._adds, self._added, self._spend = parts.adds, parts.added, parts.spend
         self._penalties, self._resumed = parts.penalties, parts.resumed
+        self._mitigations, self.resumed_from = found, cast(Path | None, None)
         self._gradient_changes = parts.gradient_changes
         # before the caller's, which then see what these leave
         trainer["callbacks"] = [*parts.callbacks, *(trainer.get("callbacks") or ())]
@@ -191,21 +194,35 @@ class InterferenceTrainer(Trainer):
     ) -> TrainOutput:
         """Trainer's; `True` goes on from the last checkpoint that was written whole.
 
+        Without one it begins anew. Make the trainer as it was made before, of the model that
+        training started from, not of the checkpoint's: teachers and anchors are made from it.
+
         Raises:
-            InputError: the checkpoint is of a training with other mitigations.
+            InputError: the checkpoint is of a training with other mitigations, or this
+                trainer has trained already and its mitigations can't begin again.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = to_resume(self.args.output_dir)
+        if self._resumed and self.state.global_step:
+            raise InputError(
+                "this trainer has trained, and its mitigations are where that left them; "
+                "make a new one from the model that training starts from"
+            )
+        self.resumed_from = None
         if isinstance(resume_from_checkpoint, str | Path):
-            read_states(Path(resume_from_checkpoint), self._resumed)
+            self.resumed_from = Path(resume_from_checkpoint)
+            read_states(self.resumed_from, self._mitigations, self._resumed)
         return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _save_checkpoint(self, *arguments: Any, **named: Any) -> None:
         """Trainer's; says when all of it is there, for a kill may come at any moment."""
-        super()._save_checkpoint(*arguments, **named)
         folder = checkpoint_folder(self.args.output_dir, self.state.global_step)
-        if self.args.should_save and folder.is_dir():
-            write_states(folder, self._resumed)
+        if self.args.should_save:  # before Trainer, which takes older ones away at its end
+            write_states(folder, self._mitigations, self._resumed)
+        super()._save_checkpoint(*arguments, **named)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            mark_whole(folder)
 
     def compute_loss(
         self,
@@ -319,6 +336,8 @@ class InterferenceTrainer(Trainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not batches:
             return batches, None
+        if self._added is not None and self._added.refresh is not None:
+            batches = [self._made_again(batch) for batch in batches]
         labels = sum(int(predicting(batch["labels"]).sum()) for batch in batches)
         weight = sum(self._weigh(batch) for batch in batches) if self._adds else 0.0
         for batch in batches:
@@ -329,6 +348,13 @@ class InterferenceTrainer(Trainer):
             labels, weight = int(total[0]), total[1]
         self._weight = weight
         return batches, labels
+
+    def _made_again(self, batch: Batch) -> Batch:
+        """Of the rows as they are now: a loader is a batch ahead, its processes further."""
+        rows = cast(NumberedRows, self.train_dataset)
+        collate = self._get_collator_with_removed_columns(self.data_collator)
+        made = collate([rows[number] for number in batch[NUMBER].tolist()])
+        return {name: values.to(batch[NUMBER].device) for name, values in made.items()}
 
     def _weigh(self, batch: Batch) -> float:
         """The weight of the batch's positions; notes the rows' own in the batch."""
@@ -396,6 +422,27 @@ class InterferenceTrainer(Trainer):
     @cached_property
     def _parameters(self) -> int:
         return int(self._network.num_parameters(exclude_embeddings=True))
+
+
+def _collator(
+    model: PreTrainedModel, args: TrainingArguments, trainer: dict[str, Any]
+) -> Callable[[list[Row]], Batch]:
+    """Rows to a batch as training makes them, of the columns that the model takes."""
+    collate = trainer.get("data_collator")
+    if collate is None and (tokenizer := trainer.get("processing_class")):
+        collate = DataCollatorForSeq2Seq(tokenizer)
+    if collate is None:
+        return _no_collator
+    named = {*inspect.signature(model.forward).parameters, "label", "label_ids", "labels"}
+    known = named if args.remove_unused_columns else None
+
+    def known_columns(rows: list[Row]) -> Batch:
+        kept = [
+            {k: v for k, v in row.items() if known is None or k in known} for row in rows
+        ]
+        return dict(collate(kept))
+
+    return known_columns
 
 
 def _no_collator(rows: list[Row]) -> dict[str, Tensor]:

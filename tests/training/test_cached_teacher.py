@@ -76,8 +76,14 @@ def test_where_a_row_lies_is_part_of_what_is_kept(architecture, split):
         "input_ids": torch.cat([pads, plain["input_ids"]], 1),
         "attention_mask": torch.cat([pads, plain["attention_mask"]], 1),
     }
+    hole = plain | {"attention_mask": plain["attention_mask"].clone()}
+    hole["attention_mask"][0, 2] = 0
+    short = {name: values[:, :-1] for name, values in plain.items()}
+    short["input_ids"] = torch.cat(
+        [short["input_ids"][:, :2], plain["input_ids"][:, 3:]], 1
+    )
     moved = plain | {"position_ids": torch.arange(plain["input_ids"].shape[1])[None] + 7}
-    for batch in (left, moved, plain):
+    for batch in (left, moved, hole, short, plain):
         found = cached.states(batch, unpadded(batch))
         assert torch.allclose(found, live.states(batch, unpadded(batch)), atol=1e-5)
 

@@ -8,7 +8,7 @@ from tiny_models import places, tiny_model
 from transformers import TrainingArguments
 
 from interfere.errors import InputError
-from interfere.training.checkpoints import STATES, WHOLE, last_whole
+from interfere.training.checkpoints import WHOLE, last_whole
 from interfere.training.ewc import EWC
 from interfere.training.gradient_projection import GradientProjection
 from interfere.training.known_patch import KnownPatch
@@ -71,11 +71,11 @@ def weights(trainer):
             TargetedDistillation(spend=spend, budget=0.5, refresh=refresh, strength=3.0)
             for spend, refresh in {
                 "harm": 4,
-                "overlap": 4,
+                "overlap": 3,
                 "risk": 0,
-                "fallen": 4,
-                "uniform": 4,
-                "uniform old": 4,
+                "fallen": 3,
+                "uniform": 3,
+                "uniform old": 3,
             }.items()
         ),
         StabilityStopping(limit=1.0),
@@ -107,17 +107,15 @@ def test_stopping_goes_back_to_what_the_first_training_kept(tmp_path):
         trainer.model.load_state_dict(weights(taught))
         return trainer
 
-    whole = stopped(tmp_path)
+    whole = stopped(tmp_path, save_steps=1)
     whole.train()
-    assert whole.state.global_step < STEPS
-    last = tmp_path / f"checkpoint-{whole.state.global_step}"
-    if last.is_dir():
-        (last / WHOLE).unlink()
-    again = stopped(tmp_path, save_strategy="no")
-    again.train(resume_from_checkpoint=True)
-    assert again.state.global_step == whole.state.global_step
-    expected = weights(whole)
-    assert all(torch.equal(v, expected[k]) for k, v in weights(again).items())
+    end, expected = whole.state.global_step, weights(whole)
+    assert 1 < end < STEPS
+    for step, ended in ((end - 1, end), (end, end + 1)):  # before it stopped, and after
+        again = stopped(tmp_path, save_strategy="no")
+        again.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        assert again.state.global_step == ended
+        assert all(torch.equal(v, expected[k]) for k, v in weights(again).items())
 
 
 def test_without_a_whole_checkpoint_training_begins_anew(tmp_path, caplog):
@@ -136,8 +134,42 @@ def test_without_a_whole_checkpoint_training_begins_anew(tmp_path, caplog):
 
 
 def test_another_mitigations_checkpoint_is_refused(tmp_path):
-    trainer_of(TargetedDistillation(), tmp_path).train()
-    assert (tmp_path / "checkpoint-3" / STATES).is_file()
-    other = trainer_of(StabilityStopping(), tmp_path)
-    with pytest.raises(InputError, match="not written with these mitigations"):
-        other.train(resume_from_checkpoint=True)
+    trainer_of(SelfDistillation(strength=2.0), tmp_path).train()
+    folder = str(tmp_path / "checkpoint-3")
+    for other, said in {
+        StabilityStopping(): "not with StabilityStopping",
+        SelfDistillation(strength=1.0): r"strength=2.0.*not with .*strength=1.0",
+        None: "not with no mitigation",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            trainer_of(other, tmp_path).train(resume_from_checkpoint=folder)
+    with pytest.raises(InputError, match="not there"):
+        trainer_of(EWC(strength=1.0), tmp_path).train(resume_from_checkpoint=f"{folder}0")
+
+
+def test_a_mitigation_that_goes_on_is_not_begun_again(tmp_path):
+    trainer = trainer_of(GradientProjection(rank=3, count=8), tmp_path, max_steps=2)
+    trainer.train()
+    with pytest.raises(InputError, match="this trainer has trained"):
+        trainer.train()
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_a_whole_one(tmp_path, monkeypatch):
+    """Trainer takes older ones away before it returns; one rewritten is no longer whole."""
+    trainer_of(None, tmp_path, save_total_limit=1).train()
+    assert last_whole(tmp_path) == tmp_path / "checkpoint-12"
+    assert not (tmp_path / "checkpoint-9").exists()
+    again = trainer_of(None, tmp_path, save_total_limit=1)
+    monkeypatch.setattr(again, "_save_rng_state", killed)
+    with pytest.raises(KeyboardInterrupt):
+        again.train()
+    assert last_whole(tmp_path) == tmp_path / "checkpoint-12"
+    rewritten = trainer_of(None, tmp_path, max_steps=14, save_steps=12)
+    monkeypatch.setattr(rewritten, "_save_rng_state", killed)
+    with pytest.raises(KeyboardInterrupt):
+        rewritten.train()
+    assert last_whole(tmp_path) is None
+
+
+def killed(*_):
+    raise KeyboardInterrupt

@@ -6,14 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from datasets import Dataset
-from tiny_models import tiny_model
+from tiny_models import places, tiny_model
 from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments
 
 from interfere.errors import InputError
 from interfere.training.rows import IGNORED, FactRows, collate
 from interfere.training.self_distillation import SelfDistillation
+from interfere.training.targeted_distillation import TargetedDistillation
 from interfere.training.trainer import InterferenceTrainer
+
+TARGETED = TargetedDistillation(strength=2.0, facts=places()[32:])
 
 
 @dataclass
@@ -62,6 +65,7 @@ def first_gradients(
         network,
         arguments,
         mitigation=mitigation,
+        tokenizer=model.tokenizer,
         train_dataset=given if rows is None else rows,
         data_collator=data_collator,
         processing_class=None if data_collator else model.tokenizer,
@@ -113,7 +117,10 @@ def test_gradient_is_that_of_the_formula(architecture, positions, split, tmp_pat
     assert_close(found, plain_gradients(model, batch, with_teacher, positions))
 
 
-@pytest.mark.parametrize("mitigation", [None, SelfDistillation(strength=2.0)])
+@pytest.mark.parametrize(
+    "mitigation",
+    [None, SelfDistillation(strength=2.0), TARGETED],
+)
 def test_a_dataset_with_columns_of_its_own_trains_as_the_rows_do(
     mitigation, model, split, tmp_path
 ):
