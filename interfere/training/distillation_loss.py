@@ -9,8 +9,8 @@ from torch import Tensor
 from interfere.training.divergences import Direction, divergence
 from interfere.training.mitigation import Kept, Step
 
-CHUNK_BYTES = 2**27
-"""Of one side's float32 logits that are alive at once."""
+CHUNK_BYTES = 2**25
+"""Of one side's float32 logits that are alive at once; about seven such blocks are."""
 
 
 def distillation_loss(

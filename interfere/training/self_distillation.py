@@ -40,9 +40,10 @@ class SelfDistillation:
 
     Cost: the teacher's body once a row if it is cached, else a forward a step; both heads
     at each position; memory of a second copy of the weights, unless the teacher is the
-    student without its adapters. Known to fail: where the teacher is wrong, it is copied;
-    at strengths that hold old answers the new facts come later, or never if the prompt's
-    tokens are held too; on answer positions alone it made forgetting worse on `nano`.
+    student without its adapters (where its states are cached, the copy's body lies in a
+    temporary file). Known to fail: where the teacher is wrong, it is copied; at strengths
+    that hold old answers the new facts come later, or never if the prompt's tokens are held
+    too; on answer positions alone it made forgetting worse on `nano`.
 
     Raises:
         InputError: temperature not above 0, strength below 0, a ratio not above 0, or an
@@ -103,7 +104,7 @@ class SelfDistillation:
         if self.teacher == "adapter-off":
             return AdapterOff(student)
         if self.teacher is None or self.teacher == "start":
-            return Frozen(copy.deepcopy(student))
+            return Frozen(copy.deepcopy(student), own=True)
         if isinstance(self.teacher, Model):
             teacher = self.teacher
         elif start.base is None:

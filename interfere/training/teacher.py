@@ -14,6 +14,7 @@ from interfere.errors import InputError
 from interfere.models.evaluating import evaluating
 from interfere.models.head import body, unembed
 from interfere.training.cost import Cost
+from interfere.training.parked import park
 
 Batch = dict[str, Tensor]
 
@@ -38,6 +39,8 @@ class Frozen:
     """A network of its own, in evaluation mode; it only ever runs without gradients."""
 
     network: PreTrainedModel
+    own: bool = False
+    """Nobody else has the network, so its weights may be parked."""
 
     def __post_init__(self) -> None:
         self.network.eval()
@@ -47,11 +50,18 @@ class Frozen:
         self, inputs: Batch, kept: Bool[Tensor, "rows tokens"]
     ) -> Float[Tensor, "kept d"]:
         """One forward of the body, over the rows that have a position kept."""
+        if self.own:  # may be parked
+            self.network.to(inputs["input_ids"].device)  # type: ignore[arg-type]
         return kept_states(body(self.network), inputs, kept)
 
     def head(self, hidden: Float[Tensor, "kept d"]) -> Float[Tensor, "kept v"]:
         """The network's own unembedding."""
         return unembed(self.network, hidden)
+
+    def park(self) -> None:
+        """Keep weights of its own out of memory, but the head's, until it is asked again."""
+        if self.own:
+            park(self.network)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """`transformers.Trainer` with the answer-only loss, and room for mitigations."""
 
-import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -11,15 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
-from transformers import (
-    DataCollatorForSeq2Seq,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Trainer,
-    TrainingArguments,
-    default_data_collator,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 from transformers.trainer_utils import TrainOutput
 
 from interfere.errors import InputError
@@ -44,11 +35,11 @@ from interfere.training.mitigation import (
     as_mitigations,
 )
 from interfere.training.narrowed_head import narrowed_head
-from interfere.training.numbered import NUMBER, NumberedCollator, NumberedRows
-from interfere.training.order import BesideOrder, beside, last_order
+from interfere.training.numbered import NUMBER
+from interfere.training.numbered_trainer import NumberedTrainer, collator, is_sized
 from interfere.training.parts import prepare
 from interfere.training.positions import predicting, unpadded
-from interfere.training.rows import Row, Rows, SeededOrder
+from interfere.training.rows import Rows
 from interfere.training.sharded import refuse_sharded
 from interfere.training.teacher import CountedTeacher, Frozen, Teacher
 
@@ -58,7 +49,7 @@ WEIGHTS = "row_weights"
 """How much the added loss counts each row of a batch."""
 
 
-class InterferenceTrainer(Trainer):
+class InterferenceTrainer(NumberedTrainer):
     """Cross-entropy on labelled tokens, plus what the mitigations add.
 
     The cross-entropy is a sum over the optimizer step's labels divided by their number,
@@ -67,9 +58,8 @@ class InterferenceTrainer(Trainer):
     mitigation that changes the model does so here, before the optimizer is built;
     `evaluate` is of the cross-entropy alone.
 
-    Rows come in an order that only their number, `args.data_seed` (else `args.seed`) and
-    the epoch determine. Takes `input_ids`, `attention_mask` and `labels` (-100: no label),
-    the labels unshifted as everywhere in transformers.
+    The order of rows is `NumberedTrainer`'s. Takes `input_ids`, `attention_mask` and
+    `labels` (-100: no label), the labels unshifted as everywhere in transformers.
 
     Raises:
         InputError: another loss asked for; a mitigation that meets no Protocol, that refuses
@@ -117,54 +107,29 @@ class InterferenceTrainer(Trainer):
         start = Start(
             model,
             self.fact_tokenizer,
-            trainer["train_dataset"] if _is_sized(trainer.get("train_dataset")) else (),
+            trainer["train_dataset"] if is_sized(trainer.get("train_dataset")) else (),
             known_rows,
             old_facts,
             base,
             args.seed if args.data_seed is None else args.data_seed,
-            _collator(model, args, trainer),
+            collator(model, args, trainer),
             args,
             self._cost,
         )
         parts = prepare(found, start)
-        self._adds, self._added, self._spend = parts.adds, parts.added, parts.spend
+        self._adds, self._spend = parts.adds, parts.spend
         self._penalties, self._resumed = parts.penalties, parts.resumed
         self._mitigations, self.resumed_from = found, cast(Path | None, None)
         self._gradient_changes = parts.gradient_changes
         # before the caller's, which then see what these leave
         trainer["callbacks"] = [*parts.callbacks, *(trainer.get("callbacks") or ())]
-        super().__init__(model, args, **self._numbered(trainer))
+        chooses = parts.spend is not None
+        super().__init__(model, args, added=parts.added, chooses=chooses, **trainer)
         refuse_sharded(self.accelerator, found, self._added, parts.teacher)
         self.model_accepts_loss_kwargs = True
         args._n_gpu = min(args.n_gpu, 1)  # DataParallel would scatter the positions
         self._weight: Tensor | float = 0
         self._teacher = self._ready(parts.teacher, start)
-
-    def _numbered(self, trainer: dict[str, Any]) -> dict[str, Any]:
-        """What Trainer takes, with rows that know their number."""
-        rows = trainer.get("train_dataset")
-        if not _is_sized(rows):
-            if self._added or self._spend:
-                raise InputError(
-                    "this mitigation chooses among rows or adds some: give a train_dataset "
-                    "that has a length"
-                )
-            return trainer
-        added = self._added.rows if self._added else ()
-        collate = trainer.get("data_collator") or default_data_collator
-        if tokenizer := trainer.get("processing_class"):
-            collate = trainer.get("data_collator") or DataCollatorForSeq2Seq(tokenizer)
-        return trainer | {
-            "train_dataset": NumberedRows(rows, added),
-            "data_collator": NumberedCollator(collate),
-        }
-
-    def _set_signature_columns_if_needed(self) -> None:
-        """Trainer's: columns that are not dropped, the rows' numbers among them."""
-        super()._set_signature_columns_if_needed()
-        columns: Any = self._signature_columns
-        if NUMBER not in columns:
-            columns.append(NUMBER)
 
     def _ready(self, teacher: Teacher | None, start: Start) -> Teacher | None:
         """The teacher where the student is, its states computed where they are kept."""
@@ -184,6 +149,8 @@ class InterferenceTrainer(Trainer):
                     self._kept,
                     self.args.device,
                 )
+        if cached.bytes and isinstance(teacher, Frozen):
+            teacher.park()
         return cached
 
     def train(
@@ -349,13 +316,6 @@ class InterferenceTrainer(Trainer):
         self._weight = weight
         return batches, labels
 
-    def _made_again(self, batch: Batch) -> Batch:
-        """Of the rows as they are now: a loader is a batch ahead, its processes further."""
-        rows = cast(NumberedRows, self.train_dataset)
-        collate = self._get_collator_with_removed_columns(self.data_collator)
-        made = collate([rows[number] for number in batch[NUMBER].tolist()])
-        return {name: values.to(batch[NUMBER].device) for name, values in made.items()}
-
     def _weigh(self, batch: Batch) -> float:
         """The weight of the batch's positions; notes the rows' own in the batch."""
         kept = self._kept(batch)
@@ -373,47 +333,7 @@ class InterferenceTrainer(Trainer):
 
     def _count(self, batch: Batch) -> None:
         self._cost.rows += len(batch["input_ids"])
-        if self._added and NUMBER in batch:
-            own = len(cast(NumberedRows, self.train_dataset)) - len(self._added.rows)
-            self._cost.added_rows += int((batch[NUMBER] >= own).sum())
-
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        """Trainer's, of batches with room for added rows."""
-        own = self._train_batch_size
-        self._train_batch_size = own + self._beside
-        try:
-            return super().get_train_dataloader()
-        finally:
-            self._train_batch_size = own
-
-    @property
-    def _beside(self) -> int:
-        """Added rows a batch."""
-        if self._added is None or self._added.last:
-            return 0
-        return beside(self._added.ratio, self.args.train_batch_size)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        rows: Any = self.train_dataset if train_dataset is None else train_dataset
-        if not _is_sized(rows):
-            return None
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        if self._added is None or not len(self._added.rows):
-            return SeededOrder(rows, seed)
-        own, batch = len(rows) - len(self._added.rows), self.args.train_batch_size
-        if self._added.last is None:
-            return BesideOrder(own, len(self._added.rows), batch, self._beside, seed)
-        return last_order(
-            own,
-            len(self._added.rows),
-            a_step=batch
-            * self.accelerator.num_processes
-            * self.args.gradient_accumulation_steps,
-            steps=self.args.max_steps,
-            epochs=self.args.num_train_epochs,
-            seed=seed,
-            at_end=self._added.last == "end",
-        )
+        self._cost.added_rows += self._count_added(batch)
 
     def floating_point_ops(self, inputs: Batch) -> int:
         """6 · tokens · parameters without embeddings, which are counted once."""
@@ -422,32 +342,3 @@ class InterferenceTrainer(Trainer):
     @cached_property
     def _parameters(self) -> int:
         return int(self._network.num_parameters(exclude_embeddings=True))
-
-
-def _collator(
-    model: PreTrainedModel, args: TrainingArguments, trainer: dict[str, Any]
-) -> Callable[[list[Row]], Batch]:
-    """Rows to a batch as training makes them, of the columns that the model takes."""
-    collate = trainer.get("data_collator")
-    if collate is None and (tokenizer := trainer.get("processing_class")):
-        collate = DataCollatorForSeq2Seq(tokenizer)
-    if collate is None:
-        return _no_collator
-    named = {*inspect.signature(model.forward).parameters, "label", "label_ids", "labels"}
-    known = named if args.remove_unused_columns else None
-
-    def known_columns(rows: list[Row]) -> Batch:
-        kept = [
-            {k: v for k, v in row.items() if known is None or k in known} for row in rows
-        ]
-        return dict(collate(kept))
-
-    return known_columns
-
-
-def _no_collator(rows: list[Row]) -> dict[str, Tensor]:
-    raise InputError("this mitigation makes batches of its own: give a data_collator")
-
-
-def _is_sized(rows: Any) -> bool:
-    return hasattr(rows, "__len__") and hasattr(rows, "__getitem__")
