@@ -49,7 +49,8 @@ def make(tmp_path_factory):
 
 @pytest.fixture
 def types_unchecked():
-    """For input of another type than the signature's, which our own check must meet."""
+    """For input of another type than the signature's, which our own check must meet, and for
+    thousands of calls alike."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

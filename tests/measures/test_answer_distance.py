@@ -49,6 +49,7 @@ def test_answers_that_gather_facts_are_found():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("types_unchecked")
 def test_answers_that_mean_nothing_are_one():
     covered, p_values = [], []
     for seed in range(2000):

@@ -53,6 +53,7 @@ def test_what_answers_alone_tell_is_not_learnt():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("types_unchecked")
 @pytest.mark.parametrize("whole", [False, True], ids=["facts", "whole answers"])
 def test_sets_that_are_one_give_uniform_p_values(whole):
     """2,000 draws of 60 facts of 30 answers, dealt by fact or by answer."""
@@ -63,7 +64,7 @@ def test_sets_that_are_one_give_uniform_p_values(whole):
         is_new = rng.permutation(30)[answers] < 15 if whole else rng.permutation(60) < 30
         found = domain_classifier(
             x[~is_new], x[is_new], answers[~is_new], answers[is_new],
-            shuffles=19, resamples=200, seed=seed,
+            folds=3, shuffles=19, resamples=200, seed=seed,
         )  # fmt: skip
         covered.append(found.auc.low <= 0.5 <= found.auc.high)
         p_values.append(found.shuffled.p_value)

@@ -83,6 +83,7 @@ def test_seeds_are_averaged_and_their_range_kept():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("types_unchecked")
 def test_intervals_cover_at_their_rate():
     """Half of what is each fact's own is shared by the facts of an answer."""
     inside, draws, answers, pull = np.zeros(2), 2000, 40, 0.3

@@ -81,6 +81,7 @@ def clustered(seed: int, answers: int, facts: int) -> tuple[np.ndarray, np.ndarr
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("types_unchecked")
 @pytest.mark.parametrize("answers", [40, 100])
 def test_covers_cka_of_the_population(answers):
     truth = cka(*clustered(10**6, 40_000, 4)).value

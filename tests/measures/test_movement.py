@@ -102,6 +102,7 @@ def test_blind_to_one_rotation_and_scaling():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("types_unchecked")
 def test_intervals_cover_at_their_rate():
     """Half of the variance is the answers' own: facts of one answer move together."""
     inside, draws, answers = 0, 2000, 40

@@ -175,6 +175,7 @@ def test_a_margin_that_is_no_predictor_is_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("types_unchecked")
 def test_p_values_are_uniform_under_the_null():
     """2,000 studies in which nothing acts; what goes with the before-score among them."""
     draws, signs = 2000, {"noise": 1, "goes": 1}

@@ -62,6 +62,7 @@ def test_blind_to_one_rotation_and_to_each_sets_shift(seed, scale):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("types_unchecked")
 def test_two_samples_of_one_population_stand_at_the_angle_of_noise():
     """2,000 draws: p is uniform where facts are dealt one by one."""
     scale = 1 / np.sqrt(np.arange(1, 13))
