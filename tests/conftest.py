@@ -51,9 +51,10 @@ def make(tmp_path_factory):
 def types_unchecked():
     """For input of another type than the signature's, which our own check must meet, and for
     thousands of calls alike."""
+    was = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    jaxtyping.config.update("jaxtyping_disable", was)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,9 @@ from interfere.training.divergences import Direction, divergence
 from interfere.training.mitigation import Kept, Step
 
 CHUNK_BYTES = 2**25
-"""Of one side's float32 logits that are alive at once; about seven such blocks are."""
+"""Of one side's float32 logits that are alive at once; up to eight such blocks are."""
+LEAST = 128
+"""Positions at a time, however large the vocabulary: each chunk passes over the heads."""
 
 
 def distillation_loss(
@@ -34,7 +36,7 @@ def distillation_loss(
         step: heads, weights and what to divide by.
         direction: see `divergence`.
         temperature: of both sides.
-        chunk: positions at a time; None: as many as CHUNK_BYTES hold.
+        chunk: positions at a time; None: as many as CHUNK_BYTES hold, at least LEAST.
     """
     if not len(student):
         return student.sum()  # 0, with a gradient
@@ -64,7 +66,7 @@ class _Summed(torch.autograd.Function):
         while first < len(student):
             if chunk is None:
                 size = step.teacher_head(teacher[:1]).shape[-1] * 4
-                chunk = max(1, CHUNK_BYTES // size)
+                chunk = max(LEAST, CHUNK_BYTES // size)
             place = slice(first, first + chunk)
             with torch.enable_grad():
                 z = student[place].detach().requires_grad_(wanted)
@@ -88,6 +90,7 @@ class _Summed(torch.autograd.Function):
                 for sum_, part in zip(head, rest, strict=True):
                     if part is not None:
                         sum_ += part
+            del logits, found, gradient  # before the next chunk's are made
             first += chunk
         ctx.save_for_backward(states, *head)
         return total

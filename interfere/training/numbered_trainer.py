@@ -27,7 +27,8 @@ class NumberedTrainer(Trainer):
     """Puts each row's number into its batch, and a mitigation's rows among the caller's.
 
     Rows come in an order that only their number, `args.data_seed` (else `args.seed`) and
-    the epoch determine; added ones beside the caller's own in each batch, or at the end.
+    the epoch determine; added ones beside the caller's own in each batch, at the end, or
+    shuffled in.
     """
 
     def __init__(

@@ -35,15 +35,16 @@ class SelfDistillation:
 
     Both sides at temperature τ, the cross-entropy beside it at 1. Gradient of the forward
     KL in the student's logits, at each position: strength · τ · (student_τ - teacher_τ) /
-    positions. Logits are made a few hundred positions at a time, each once, with their
+    positions. Logits are made 128 positions or more at a time, each once, with their
     gradient.
 
     Cost: the teacher's body once a row if it is cached, else a forward a step; both heads
     at each position; memory of a second copy of the weights, unless the teacher is the
-    student without its adapters (where its states are cached, the copy's body lies in a
-    temporary file). Known to fail: where the teacher is wrong, it is copied; at strengths
-    that hold old answers the new facts come later, or never if the prompt's tokens are held
-    too; on answer positions alone it made forgetting worse on `nano`.
+    student without its adapters (once the states of all training rows are kept, the copy's
+    body lies in temporary files, written once). Known to fail: where the teacher is wrong,
+    it is copied; at strengths that hold old answers the new facts come later, or never if
+    the prompt's tokens are held too; on answer positions alone it made forgetting worse on
+    `nano`.
 
     Raises:
         InputError: temperature not above 0, strength below 0, a ratio not above 0, or an

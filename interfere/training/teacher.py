@@ -50,8 +50,6 @@ class Frozen:
         self, inputs: Batch, kept: Bool[Tensor, "rows tokens"]
     ) -> Float[Tensor, "kept d"]:
         """One forward of the body, over the rows that have a position kept."""
-        if self.own:  # may be parked
-            self.network.to(inputs["input_ids"].device)  # type: ignore[arg-type]
         return kept_states(body(self.network), inputs, kept)
 
     def head(self, hidden: Float[Tensor, "kept d"]) -> Float[Tensor, "kept v"]:
@@ -59,7 +57,7 @@ class Frozen:
         return unembed(self.network, hidden)
 
     def park(self) -> None:
-        """Keep weights of its own out of memory, but the head's, until it is asked again."""
+        """Keep weights of its own out of memory, but the head's, while it isn't asked."""
         if self.own:
             park(self.network)
 

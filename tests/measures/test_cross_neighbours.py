@@ -62,7 +62,7 @@ def test_old_facts_spread_between_new_ones_have_more_than_mixing_gives():
 @pytest.mark.slow
 @pytest.mark.usefixtures("types_unchecked")
 @pytest.mark.parametrize("dealt", ["by fact", "by fact, few new", "by answer"])
-def test_p_values_are_uniform_and_intervals_cover_when_sets_are_one(dealt, types_unchecked):
+def test_p_values_are_uniform_and_intervals_cover_when_sets_are_one(dealt):
     """2,000 draws of 90 facts of 42 answers, 1, 2 or 3 each, each with a place of its own.
 
     Uniform but for ties (a share is one of few numbers), which make p larger, never smaller.

@@ -64,7 +64,7 @@ def test_sets_that_are_one_give_uniform_p_values(whole):
         is_new = rng.permutation(30)[answers] < 15 if whole else rng.permutation(60) < 30
         found = domain_classifier(
             x[~is_new], x[is_new], answers[~is_new], answers[is_new],
-            folds=3, shuffles=19, resamples=200, seed=seed,
+            shuffles=19, resamples=200, seed=seed,
         )  # fmt: skip
         covered.append(found.auc.low <= 0.5 <= found.auc.high)
         p_values.append(found.shuffled.p_value)

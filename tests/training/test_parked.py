@@ -4,7 +4,6 @@ import pytest
 import torch
 from tiny_models import tiny_model
 
-from interfere.training import parked
 from interfere.training.parked import park
 from interfere.training.rows import FactRows, collate
 from interfere.training.self_distillation import SelfDistillation
@@ -41,13 +40,19 @@ def test_a_parked_teacher_answers_as_before(model, split):
     assert torch.equal(teacher.head(before), Frozen(model.network).head(before))
 
 
-def test_a_full_disk_leaves_them_where_they_are(monkeypatch):
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left"), RuntimeError("write failed")]
+)
+@pytest.mark.parametrize(
+    "place", ["tempfile.TemporaryDirectory", "torch.save", "torch.load"]
+)
+def test_what_cannot_be_parked_stays_where_it_is(place, error, monkeypatch):
     def full(*_, **__):
-        raise OSError(28, "No space left on device")
+        raise error
 
     network = tiny_model().copy().network
     was = places(network)
-    monkeypatch.setattr(parked.torch, "save", full)
+    monkeypatch.setattr(f"interfere.training.parked.{place}", full)
     park(network)
     assert places(network) == was
 
