@@ -1,7 +1,6 @@
 """Watch, during anyone's fine-tuning, what the model knew: which facts go, and why."""
 
 import logging
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate.utils import extract_model_from_parallel
-from jaxtyping import Bool, Float
-from torch import Tensor
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -25,19 +22,15 @@ from interfere import cache
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.facts.questions import question
-from interfere.interventions.asking import Questions, ask_patched, look
-from interfere.measures.common_shift import common_shift
-from interfere.measures.drift import drift
-from interfere.models import hooks as hooking
+from interfere.interventions.asking import Questions
+from interfere.interventions.fact_watch import Seen, Watch
 from interfere.models.evaluating import evaluating
 from interfere.models.model import Model
-from interfere.models.patching import Patch
 from interfere.training.checkpoints import checkpoint_folder
-from interfere.training.owner import calling_trainer, report
+from interfere.training.owner import calling_trainer, report, resumed_from
 
 logger = logging.getLogger(__name__)
 
-POSITION = "prompt_last"
 PREFIX = "retention/"
 
 
@@ -125,7 +118,7 @@ class FactRetentionCallback(TrainerCallback):
         self._checks, self._every, self._chat = checks, every, chat
         self._hook, self._limit, self._named = hook, stop_at_erosion, named
         self._tokenizer, self._trainer, self._batch = tokenizer, trainer, batch_facts
-        self._watch: _Watch | None = None
+        self._watch: Watch | None = None
         self._rows: list[dict[str, float]] = []
         self._flips: list[dict[str, Any]] = []
 
@@ -151,7 +144,7 @@ class FactRetentionCallback(TrainerCallback):
         """Ask everything once: what counts as lost is counted from here."""
         model = self._model(**kwargs)
         self._rows, self._flips, self.stopped_at = [], [], None
-        self._watch = _Watch.begin(
+        self._watch = Watch.begin(
             model, self.facts, self._batch, chat=self._chat, hook=self._hook
         )
         if state.global_step and self._take_up(self._file(args, state, resumed=True)):
@@ -181,9 +174,8 @@ class FactRetentionCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, *, resumed: bool = False
     ) -> Path:
         folder = checkpoint_folder(args.output_dir, state.global_step)
-        if resumed:  # InterferenceTrainer knows from where
-            owner = self._trainer or calling_trainer()
-            folder = getattr(owner, "resumed_from", None) or folder
+        if resumed:
+            folder = resumed_from() or folder
         assert self._watch is not None
         return folder / f"fact_retention-{self.facts.digest}-{self._watch.hook}.pt"
 
@@ -232,7 +224,7 @@ class FactRetentionCallback(TrainerCallback):
             control.should_training_stop = True
 
     def _note(
-        self, model: Model, state: TrainerState, control: TrainerControl, seen: "_Seen"
+        self, model: Model, state: TrainerState, control: TrainerControl, seen: Seen
     ) -> None:
         assert self._watch is not None
         numbers = {
@@ -252,7 +244,7 @@ class FactRetentionCallback(TrainerCallback):
         if trainer is not None:
             report(trainer, {PREFIX + k: v for k, v in numbers.items()}, control)
 
-    def _flip(self, step: int, seen: "_Seen") -> None:
+    def _flip(self, step: int, seen: Seen) -> None:
         assert self._watch is not None
         before, now = self._watch.state, seen.state
         changed = np.flatnonzero(before != now) if self._rows[1:] else np.empty(0, int)
@@ -305,114 +297,3 @@ def _change(before: str, now: str) -> str:
     if now != "right":
         return now
     return "gained" if before == "unknown" else "back"
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What one check found; entry i is fact i."""
-
-    right: Bool[np.ndarray, " facts"]
-    state: np.ndarray
-    """right, dip, erosion, or unknown: wrong now and at the start."""
-    drift: float
-
-    @property
-    def dip(self) -> float:
-        return float((self.state == "dip").mean())
-
-    @property
-    def erosion(self) -> float:
-        return float((self.state == "erosion").mean())
-
-
-@dataclass
-class _Watch:
-    """How facts stood at the start, and what every later look is compared with."""
-
-    questions: Questions
-    hook: str
-    right: Bool[np.ndarray, " facts"]
-    states: Float[Tensor, "facts d"]
-    relations: list[str]
-    alone: Bool[np.ndarray, " facts"]
-    """The only fact of its relation."""
-    state: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.state = np.where(self.right, "right", "unknown").astype(object)
-
-    @classmethod
-    def begin(
-        cls, model: Model, facts: FactSet, batch: int, *, chat: bool, hook: str | None
-    ) -> "_Watch":
-        (name,) = hooking.resolve(
-            model.network, hook or f"blocks.{model.layers // 2}.hook_out"
-        )
-        questions = Questions(model, facts, batch, chat=chat)
-        right, states = _ask(model, questions, name)
-        relations = [fact.relation for fact in facts]
-        alone = np.array([relations.count(relation) == 1 for relation in relations])
-        return cls(questions, name, right, states, relations, alone)
-
-    def kept(self) -> dict[str, Any]:
-        """What every later look is compared with, for a checkpoint."""
-        return {
-            "right": torch.from_numpy(self.right),
-            "states": self.states,
-            "state": self.state.tolist(),
-        }
-
-    def take_up(self, kept: dict[str, Any]) -> None:
-        """Compare with what `kept` gave."""
-        self.right, self.states = kept["right"].numpy(), kept["states"]
-        self.state = np.array(kept["state"], dtype=object)
-
-    def first_look(self) -> _Seen:
-        return _Seen(self.right, self.state, 0.0)
-
-    def look(self, model: Model) -> _Seen:
-        right, states = _ask(model, self.questions, self.hook)
-        moved = drift(self.states, states).drift
-        lost = self.right & ~right
-        found = np.where(right, "right", "unknown").astype(object)
-        found[lost] = "erosion"
-        if (tried := lost & ~self.alone).any():
-            shift = common_shift((states - self.states).double().numpy(), self.relations)
-            back = self._without(
-                model, np.flatnonzero(tried), states.double().numpy() - shift
-            )
-            found[back] = "dip"
-        return _Seen(right, found, float(moved.mean()))
-
-    def _without(self, model: Model, facts: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Those of the facts that are answered right when they are shown these values."""
-        size = max(map(len, self.questions.batches))
-        back: list[int] = []
-        with evaluating(model.network), torch.inference_mode():
-            for begin in range(0, len(facts), size):
-                rows = facts[begin : begin + size].tolist()
-                where = self.questions.places(rows, POSITION)
-                put = Patch(*where, torch.from_numpy(values[rows]).float())
-                scores = ask_patched(model, self.questions, rows, {self.hook: put})
-                back += [
-                    row for row, right in zip(rows, scores.right, strict=True) if right
-                ]
-        return np.array(back, dtype=int)
-
-
-def _ask(
-    model: Model, questions: Questions, hook: str
-) -> tuple[Bool[np.ndarray, " facts"], Float[Tensor, "facts d"]]:
-    """One pass: who is right, and the activations on the host, in the facts' order."""
-    count = len(questions.facts)
-    right = np.zeros(count, dtype=bool)
-    states: Tensor | None = None
-    with evaluating(model.network), torch.inference_mode():
-        for rows in questions.batches:
-            scores, seen = look(model, questions, rows, [hook], [POSITION])
-            values = seen[hook, POSITION].float().cpu()
-            if states is None:
-                states = values.new_empty(count, values.shape[-1])
-            right[rows], states[rows] = scores.right, values
-    assert states is not None
-    return right, states

@@ -39,13 +39,20 @@ def checkpoint_folder(output: str | Path | None, step: int) -> Path:
 
 
 def write_states(
-    folder: Path, mitigations: Sequence[Mitigation], parts: Sequence[Resumes]
+    folder: Path, mitigations: Sequence[Mitigation], parts: Sequence[Resumes], start: str
 ) -> None:
-    """Write what the parts must know; the checkpoint is not whole any more."""
+    """Write what the parts must know; the checkpoint is not whole any more.
+
+    `start` is the fingerprint of the model that training began from.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WHOLE).unlink(missing_ok=True)
-    states = [part.state_dict() for part in parts]
-    torch.save({"made_with": _settings(mitigations), "states": states}, folder / STATES)
+    held = {
+        "made_with": _settings(mitigations),
+        "start": start,
+        "states": [part.state_dict() for part in parts],
+    }
+    torch.save(held, folder / STATES)
 
 
 def mark_whole(folder: Path) -> None:
@@ -55,12 +62,13 @@ def mark_whole(folder: Path) -> None:
 
 
 def read_states(
-    folder: Path, mitigations: Sequence[Mitigation], parts: Sequence[Resumes]
+    folder: Path, mitigations: Sequence[Mitigation], parts: Sequence[Resumes], start: str
 ) -> None:
     """Give the parts what they knew at a checkpoint.
 
     Raises:
-        InputError: it was written by another trainer, or with other mitigations or settings.
+        InputError: it was written by another trainer, with other mitigations or settings, or
+            with mitigations that were made from another model than that of fingerprint `start`.
     """
     path = folder / STATES
     if not path.is_file():
@@ -76,6 +84,13 @@ def read_states(
         raise InputError(
             f"{folder} was written with {_named(held['made_with'])}, not with {_named(own)}; "
             "resume with the same mitigations and settings, or train anew"
+        )
+    if mitigations and held["start"] != start:
+        raise InputError(
+            f"{folder} is of a training that began from another model than this trainer was "
+            "given, and teachers and anchors would be made from the wrong one; make the "
+            "trainer of the model that training began from (the checkpoint's weights are "
+            "loaded afterwards), or train anew"
         )
     for part, state in zip(parts, held["states"], strict=True):
         part.load_state_dict(state)

@@ -75,9 +75,15 @@ class NumberedTrainer(Trainer):
         own = self._train_batch_size
         self._train_batch_size = own + self._beside
         try:
-            return super().get_train_dataloader()
+            loader = super().get_train_dataloader()
         finally:
             self._train_batch_size = own
+        # Of several processes: accelerate's set_epoch reaches a sampler two deep, and skipping
+        # a resumed epoch's batches puts a third sampler around. It would get the first order.
+        batches: Any = loader.batch_sampler
+        if hasattr(inner := getattr(batches, "batch_sampler", None), "sampler"):
+            batches.sampler = inner.sampler
+        return loader
 
     @property
     def _beside(self) -> int:

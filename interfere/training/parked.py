@@ -34,8 +34,5 @@ def park(network: PreTrainedModel) -> None:
                     torch.save(parameter.data, path)
                     parameter.data = torch.load(path, mmap=True, weights_only=True)
                     path.unlink()
-    except (
-        OSError,
-        RuntimeError,
-    ):  # no room, no folder, or no map: torch raises both kinds
-        return
+    except (OSError, RuntimeError):
+        return  # no room, no folder, or no map: torch raises both kinds

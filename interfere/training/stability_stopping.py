@@ -108,9 +108,7 @@ class _Stops(TrainerCallback):
         if not self._stopped and self._first - self._right(network) <= self._options.limit:
             self._keep(network)
             return
-        self._stopped = (
-            True  # a training that resumes from here makes a step, and goes back
-        )
+        self._stopped = True  # training that resumes from here makes a step and goes back
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name in self._good:

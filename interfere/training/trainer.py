@@ -27,6 +27,7 @@ from interfere.training.checkpoints import (
     write_states,
 )
 from interfere.training.cost import Cost
+from interfere.training.fingerprint import fingerprint
 from interfere.training.mitigation import (
     AddsLoss,
     Mitigation,
@@ -103,6 +104,7 @@ class InterferenceTrainer(NumberedTrainer):
             )
         found = as_mitigations(mitigation)
         self._network, self._cost = model, cost or Cost()
+        self._began_from = fingerprint(model)
         self.fact_tokenizer = tokenizer or trainer.get("processing_class")
         start = Start(
             model,
@@ -119,7 +121,7 @@ class InterferenceTrainer(NumberedTrainer):
         parts = prepare(found, start)
         self._adds, self._spend = parts.adds, parts.spend
         self._penalties, self._resumed = parts.penalties, parts.resumed
-        self._mitigations, self.resumed_from = found, cast(Path | None, None)
+        self._mitigations = found
         self._gradient_changes = parts.gradient_changes
         # before the caller's, which then see what these leave
         trainer["callbacks"] = [*parts.callbacks, *(trainer.get("callbacks") or ())]
@@ -165,8 +167,8 @@ class InterferenceTrainer(NumberedTrainer):
         training started from, not of the checkpoint's: teachers and anchors are made from it.
 
         Raises:
-            InputError: the checkpoint is of a training with other mitigations, or this
-                trainer has trained already and its mitigations can't begin again.
+            InputError: the checkpoint is of a training with other mitigations or from another
+                model, or this trainer has trained already and its mitigations can't begin again.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = to_resume(self.args.output_dir)
@@ -175,17 +177,16 @@ class InterferenceTrainer(NumberedTrainer):
                 "this trainer has trained, and its mitigations are where that left them; "
                 "make a new one from the model that training starts from"
             )
-        self.resumed_from = None
         if isinstance(resume_from_checkpoint, str | Path):
-            self.resumed_from = Path(resume_from_checkpoint)
-            read_states(self.resumed_from, self._mitigations, self._resumed)
+            folder = Path(resume_from_checkpoint)
+            read_states(folder, self._mitigations, self._resumed, self._began_from)
         return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _save_checkpoint(self, *arguments: Any, **named: Any) -> None:
         """Trainer's; says when all of it is there, for a kill may come at any moment."""
         folder = checkpoint_folder(self.args.output_dir, self.state.global_step)
         if self.args.should_save:  # before Trainer, which takes older ones away at its end
-            write_states(folder, self._mitigations, self._resumed)
+            write_states(folder, self._mitigations, self._resumed, self._began_from)
         super()._save_checkpoint(*arguments, **named)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:

@@ -134,7 +134,7 @@ def test_a_training_that_resumes_counts_from_the_start(nano, known, tmp_path, ca
     trained(nano, known, tmp_path, [whole], **saves)
     again = FactRetentionCallback(known, every=2)
     checkpoint = tmp_path / "checkpoint-4"
-    trained(nano, known, tmp_path, [again], resume=str(checkpoint))
+    trained(nano, known, tmp_path / "elsewhere", [again], resume=str(checkpoint))
     assert whole.history["net_loss"].iloc[-1] > 0
     pd.testing.assert_frame_equal(again.history, whole.history)
     pd.testing.assert_frame_equal(again.flips, whole.flips)

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 from tiny_models import places, tiny_model
-from transformers import TrainingArguments
+from transformers import AutoModelForCausalLM, TrainingArguments
 
 from interfere.errors import InputError
 from interfere.training.checkpoints import WHOLE, last_whole
@@ -24,8 +24,8 @@ from interfere.training.trainer import InterferenceTrainer
 STEPS = 12
 
 
-def trainer_of(mitigation, folder, **options):
-    model = tiny_model(seed=1).copy()
+def trainer_of(mitigation, folder, model=None, **options):
+    model = model or tiny_model(seed=1).copy()
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=8,
@@ -145,6 +145,22 @@ def test_another_mitigations_checkpoint_is_refused(tmp_path):
             trainer_of(other, tmp_path).train(resume_from_checkpoint=folder)
     with pytest.raises(InputError, match="not there"):
         trainer_of(EWC(strength=1.0), tmp_path).train(resume_from_checkpoint=f"{folder}0")
+
+
+def test_a_trainer_made_of_another_model_is_refused(tmp_path):
+    """As the checkpoint's own, which many load before they resume."""
+    trainer_of(SelfDistillation(), tmp_path).train()
+    folder = str(tmp_path / "checkpoint-3")
+    held = AutoModelForCausalLM.from_pretrained(folder).state_dict()
+    tuned = tiny_model(seed=1).copy()
+    tuned.network.load_state_dict(held)
+    with pytest.raises(InputError, match="began from another model"):
+        trainer_of(SelfDistillation(), tmp_path, model=tuned).train(
+            resume_from_checkpoint=folder
+        )
+    trainer_of(None, tmp_path / "plain").train()  # nothing is made from the start
+    plain = str(tmp_path / "plain" / "checkpoint-3")
+    trainer_of(None, tmp_path, model=tuned).train(resume_from_checkpoint=plain)
 
 
 def test_a_mitigation_that_goes_on_is_not_begun_again(tmp_path):
