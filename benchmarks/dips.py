@@ -15,9 +15,9 @@ import typer
 
 from interfere.interventions.fact_retention import FactRetentionCallback
 from interfere.measures.statistics import pooled_interval
+from interfere.study.load import load_study
 from interfere.study.preparation import Prepared, prepare
 from interfere.study.runner import plan
-from interfere.study.study import load_study
 from interfere.training.train import train
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from interfere.study.study import Study, load_study
+from interfere.study.load import load_study
+from interfere.study.study import Study
 
 STUDY = """
 model: nano

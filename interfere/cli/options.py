@@ -54,7 +54,7 @@ def read_settings(values: list[str] | None) -> dict[str, Any]:
     """Read `--set key=value`; values are YAML."""
     import yaml
 
-    from interfere.study.study import read_value
+    from interfere.study.load import read_value
 
     found = {}
     for key, text in read_pairs(values, "--set").items():

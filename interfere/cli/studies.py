@@ -21,7 +21,7 @@ def reproduce(
 ) -> None:
     """Run a study and make its tables and figures; finished runs are never run again."""
     quiet()
-    from interfere.study.study import load_study
+    from interfere.study.load import load_study
 
     chosen = load_study(study, changes)
     if dry_run:
@@ -53,8 +53,8 @@ def measure(
     """Measure a finished study in depth: where old facts went, what blame and gradients say."""
     quiet()
     from interfere.report.mechanisms import mechanism_tables
+    from interfere.study.load import load_study
     from interfere.study.measuring import measure as measure_study
-    from interfere.study.study import load_study
 
     logging.getLogger("interfere.activations.store").setLevel(logging.WARNING)
     folder = measure_study(load_study(study, changes), say, skip=skip or ())

@@ -81,7 +81,8 @@ class NumberedTrainer(Trainer):
         # Of several processes: accelerate's set_epoch reaches a sampler two deep, and skipping
         # a resumed epoch's batches puts a third sampler around. It would get the first order.
         batches: Any = loader.batch_sampler
-        if hasattr(inner := getattr(batches, "batch_sampler", None), "sampler"):
+        inner: Any = getattr(batches, "batch_sampler", None)
+        if hasattr(inner, "sampler"):
             batches.sampler = inner.sampler
         return loader
 

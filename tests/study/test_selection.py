@@ -5,8 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from interfere.errors import InputError
+from interfere.study.load import load_study
 from interfere.study.selection import _read, _score, candidates, check_arm
-from interfere.study.study import Arm, load_study
+from interfere.study.study import Arm
 
 NAN = float("nan")
 

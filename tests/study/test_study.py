@@ -2,7 +2,7 @@ import pytest
 
 from interfere.errors import InputError
 from interfere.study.estimate import estimate
-from interfere.study.study import load_study, presets
+from interfere.study.load import load_study, presets
 
 
 @pytest.mark.parametrize("name", presets())
@@ -62,6 +62,7 @@ def test_changes_that_make_no_sense(change, message):
         ("seeds=[-1]", "seeds.0: .*greater than or equal to 0"),
         ("name=../up", "name: string should match"),
         ("interference.position=prompt", "'prompt' is not among record.positions"),
+        ("leave_out.seeds=9", "leave_out.seeds is 9, but the study has 3 seeds"),
     ],
 )
 def test_studies_that_could_not_be_told_apart_or_measured(change, message):
