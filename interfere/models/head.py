@@ -11,6 +11,9 @@ from transformers import PreTrainedModel
 from interfere.errors import InputError
 from interfere.models.evaluating import evaluating
 
+CHANGES = ("logit_scale", "logits_scaling", "final_logit_softcapping")
+"""Of a configuration: what some architectures do to their logits."""
+
 _CHECKED: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
 
 
@@ -42,6 +45,20 @@ def unembed(
     if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
         logits = torch.tanh(logits / cap) * cap
     return cast(Tensor, logits)
+
+
+def plain_weight(network: PreTrainedModel) -> Float[nn.Parameter, "v d"] | None:
+    """The unembedding's weight, if logits are hidden states times it; None if they are more.
+
+    More are: a bias, scaled or capped logits, adapters, hooks, weights that are sharded.
+    """
+    head = network.get_output_embeddings()  # type: ignore[no-untyped-call]
+    config = network.config
+    if type(head) is not nn.Linear or type(head.weight) is not nn.Parameter:
+        return None
+    hooked = head._forward_hooks or head._forward_pre_hooks or "forward" in vars(head)
+    changed = any(getattr(config, name, None) for name in CHANGES)
+    return None if hooked or changed or head.bias is not None else head.weight
 
 
 def _check(network: PreTrainedModel, inner: PreTrainedModel) -> None:

@@ -6,11 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interfere.training.divergences import Direction, divergence
+from interfere.training.divergences import (
+    Direction,
+    divergence_of_logs,
+    log_probabilities,
+)
 from interfere.training.mitigation import Kept, Step
 
 CHUNK_BYTES = 2**25
-"""Of one side's float32 logits that are alive at once; up to eight such blocks are."""
+"""Of one side's float32 logits that are alive at once; four such blocks are."""
 LEAST = 128
 """Positions at a time, however large the vocabulary: each chunk passes over the heads."""
 
@@ -27,8 +31,9 @@ def distillation_loss(
     """Σ weights · divergence / step.positions over the positions given.
 
     Logits are made a chunk at a time, once: the gradient in them is a closed form, which is
-    carried on to hidden states and head while they are there. So nothing of the size of a
-    vocabulary is kept for the backward pass but one gradient of the head.
+    carried on to hidden states and head while they are there (by autograd, where the head is
+    more than a weight or autocast casts it). So nothing of the size of a vocabulary is kept
+    for the backward pass but one gradient of the head.
 
     Args:
         student: last hidden states.
@@ -57,8 +62,9 @@ class _Summed(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         direction, temperature, chunk = options
-        weights = step.weights
         wanted = any(ctx.needs_input_grad)
+        # a graph would keep the logits, and make each chunk's gradient of the head apart
+        weight = None if _autocasts(student) else step.head_weight
         total = torch.zeros((), device=student.device)
         states = torch.zeros_like(student)
         head: list[Tensor] = [torch.zeros_like(p) for p in parameters] if wanted else []
@@ -68,21 +74,25 @@ class _Summed(torch.autograd.Function):
                 size = step.teacher_head(teacher[:1]).shape[-1] * 4
                 chunk = max(LEAST, CHUNK_BYTES // size)
             place = slice(first, first + chunk)
-            with torch.enable_grad():
-                z = student[place].detach().requires_grad_(wanted)
-                logits = step.student_head(z)
-            found = divergence(
-                logits.detach().float(),
-                step.teacher_head(teacher[place]).float(),
-                direction=direction,
-                temperature=temperature,
+            log_p = log_probabilities(
+                step.teacher_head(teacher[place]).float(), temperature
             )
-            value, gradient = found
-            if weights is not None:
-                value = value * weights[place]
-                gradient = gradient.mul_(weights[place, None])
+            z, logits = student[place].detach(), None
+            if weight is None:
+                with torch.enable_grad():
+                    logits = step.student_head(z.requires_grad_(wanted))
+                log_q = log_probabilities(logits.detach().float(), temperature)
+            else:
+                log_q = log_probabilities(step.student_head(z).float(), temperature)
+            value, gradient = divergence_of_logs(
+                log_q, log_p, direction=direction, temperature=temperature
+            )
+            if step.weights is not None:
+                value = value * step.weights[place]
+                gradient = gradient.mul_(step.weights[place, None])
             total += value.sum()
-            if wanted:
+            del log_p, log_q  # overwritten
+            if wanted and logits is not None:
                 own, *rest = torch.autograd.grad(
                     logits, [z, *parameters], gradient.to(logits.dtype), allow_unused=True
                 )
@@ -90,18 +100,21 @@ class _Summed(torch.autograd.Function):
                 for sum_, part in zip(head, rest, strict=True):
                     if part is not None:
                         sum_ += part
-            del logits, found, gradient  # before the next chunk's are made
+            elif wanted and weight is not None:
+                gradient = gradient.to(weight.dtype)
+                torch.mm(gradient, weight, out=states[place])
+                for sum_ in head:
+                    sum_.addmm_(gradient.t(), z)
+            del logits, gradient  # before the next chunk's are made
             first += chunk
         ctx.save_for_backward(states, *head)
         return total
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> Any:
-        states, *head = ctx.saved_tensors
-        return (
-            states * outer[0],
-            None,
-            None,
-            None,
-            *(part * outer[0] for part in head),
-        )
+        states, *head = (saved.mul_(outer[0]) for saved in ctx.saved_tensors)
+        return states, None, None, None, *head
+
+
+def _autocasts(states: Tensor) -> bool:
+    return torch.is_autocast_enabled(states.device.type)

@@ -89,6 +89,8 @@ class Step:
     """Of the positions given; None: 1 each."""
     parameters: tuple[Tensor, ...] = ()
     """Those of the student's head that are trained."""
+    head_weight: Float[Tensor, "v d"] | None = None
+    """The student's head, where its logits are hidden states times this and nothing else."""
 
 
 Spending: TypeAlias = Callable[

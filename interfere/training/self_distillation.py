@@ -36,7 +36,8 @@ class SelfDistillation:
     Both sides at temperature τ, the cross-entropy beside it at 1. Gradient of the forward
     KL in the student's logits, at each position: strength · τ · (student_τ - teacher_τ) /
     positions. Logits are made 128 positions or more at a time, each once, with their
-    gradient.
+    gradient: at most four blocks of their size and one gradient of the head are alive (more
+    where logits are scaled, capped, biased or autocast).
 
     Cost: the teacher's body once a row if it is cached, else a forward a step; both heads
     at each position; memory of a second copy of the weights, unless the teacher is the

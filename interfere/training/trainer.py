@@ -15,7 +15,7 @@ from transformers.trainer_utils import TrainOutput
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
-from interfere.models.head import body, unembed
+from interfere.models.head import body, plain_weight, unembed
 from interfere.models.model import Model
 from interfere.training.cached_teacher import CachedTeacher
 from interfere.training.checkpoints import (
@@ -248,6 +248,7 @@ class InterferenceTrainer(NumberedTrainer):
             self._weight,
             None if weights is None else weights[:, None].expand(kept.shape)[kept],
             tuple(p for p in head.parameters() if p.requires_grad),
+            plain_weight(self._network),
         )
         with self.accelerator.autocast():
             return adds.loss(states[kept], teacher.states(inputs, kept), step)

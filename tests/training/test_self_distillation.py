@@ -32,8 +32,10 @@ def test_gradient_with_cross_entropy_is_the_papers(strength, temperature):
     assert torch.allclose(logits.grad, expected, atol=1e-6)  # float32 inside
 
 
+@pytest.mark.parametrize("linear", [True, False])
 @pytest.mark.parametrize("kept", [5, 23])
-def test_chunked_is_the_plain_formula(monkeypatch, kept):
+def test_chunked_is_the_plain_formula(monkeypatch, kept, linear):
+    """With and without a graph for the head's part."""
     monkeypatch.setattr(distillation_loss, "CHUNK_BYTES", 10 * 4 * 11)
     monkeypatch.setattr(distillation_loss, "LEAST", 1)
     torch.manual_seed(0)
@@ -41,7 +43,13 @@ def test_chunked_is_the_plain_formula(monkeypatch, kept):
     weight.requires_grad_()
     states, teacher = torch.randn(2, kept, 4)
     states.requires_grad_()
-    step = Step(lambda z: z @ weight.T, lambda z: z @ other.T, kept, parameters=(weight,))
+    step = Step(
+        lambda z: z @ weight.T,
+        lambda z: z @ other.T,
+        kept,
+        parameters=(weight,),
+        head_weight=weight if linear else None,
+    )
     q = (states @ weight.T / 0.5).softmax(-1)
     p = (teacher @ other.T / 0.5).softmax(-1)
     plain = 0.25 * (p * (p / q).log()).sum() / kept
