@@ -14,7 +14,7 @@ from interfere.training.divergences import (
 from interfere.training.mitigation import Kept, Step
 
 CHUNK_BYTES = 2**25
-"""Of one side's float32 logits that are alive at once; four such blocks are."""
+"""Of one side's float32 logits that are alive at once; five such blocks are."""
 LEAST = 128
 """Positions at a time, however large the vocabulary: each chunk passes over the heads."""
 
@@ -26,9 +26,10 @@ def distillation_loss(
     *,
     direction: Direction,
     temperature: float,
+    scale: float = 1.0,
     chunk: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Σ weights · divergence / step.positions over the positions given.
+    """scale · Σ weights · divergence / step.positions over the positions given.
 
     Logits are made a chunk at a time, once: the gradient in them is a closed form, which is
     carried on to hidden states and head while they are there (by autograd, where the head is
@@ -41,14 +42,15 @@ def distillation_loss(
         step: heads, weights and what to divide by.
         direction: see `divergence`.
         temperature: of both sides.
+        scale: of the sum.
         chunk: positions at a time; None: as many as CHUNK_BYTES hold, at least LEAST.
     """
     if not len(student):
         return student.sum()  # 0, with a gradient
     found: Tensor = _Summed.apply(  # type: ignore[no-untyped-call]
-        student, teacher, step, (direction, temperature, chunk), *step.parameters
+        student, teacher, step, (direction, temperature, scale, chunk), *step.parameters
     )
-    return found / step.positions
+    return found
 
 
 class _Summed(torch.autograd.Function):
@@ -58,10 +60,10 @@ class _Summed(torch.autograd.Function):
         student: Tensor,
         teacher: Tensor,
         step: Step,
-        options: tuple[Direction, float, int | None],
+        options: tuple[Direction, float, float, int | None],
         *parameters: Tensor,
     ) -> Tensor:
-        direction, temperature, chunk = options
+        direction, temperature, scale, chunk = options
         wanted = any(ctx.needs_input_grad)
         # a graph would keep the logits, and make each chunk's gradient of the head apart
         weight = None if _autocasts(student) else step.head_weight
@@ -107,12 +109,19 @@ class _Summed(torch.autograd.Function):
                     sum_.addmm_(gradient.t(), z)
             del logits, gradient  # before the next chunk's are made
             first += chunk
+        factor = torch.full_like(total, scale) / step.positions
+        for sum_ in (states, *head):
+            sum_ *= factor
         ctx.save_for_backward(states, *head)
-        return total
+        return scale * (total / step.positions)
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> Any:
-        states, *head = (saved.mul_(outer[0]) for saved in ctx.saved_tensors)
+        states, *head = ctx.saved_tensors
+        if (
+            outer[0] != 1
+        ):  # a copy of each; not in place, for a graph may be gone through twice
+            states, *head = (saved * outer[0] for saved in ctx.saved_tensors)
         return states, None, None, None, *head
 
 

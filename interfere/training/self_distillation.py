@@ -36,16 +36,15 @@ class SelfDistillation:
     Both sides at temperature τ, the cross-entropy beside it at 1. Gradient of the forward
     KL in the student's logits, at each position: strength · τ · (student_τ - teacher_τ) /
     positions. Logits are made 128 positions or more at a time, each once, with their
-    gradient: at most four blocks of their size and one gradient of the head are alive (more
-    where logits are scaled, capped, biased or autocast).
+    gradient: at most four blocks of their size (five for Jensen–Shannon; one more where
+    logits are scaled, capped, biased or autocast) and one gradient of the head are alive.
 
     Cost: the teacher's body once a row if it is cached, else a forward a step; both heads
     at each position; memory of a second copy of the weights, unless the teacher is the
     student without its adapters (once the states of all training rows are kept, the copy's
     body lies in temporary files, written once). Known to fail: where the teacher is wrong,
     it is copied; at strengths that hold old answers the new facts come later, or never if
-    the prompt's tokens are held too; on answer positions alone it made forgetting worse on
-    `nano`.
+    the prompt's tokens are held too.
 
     Raises:
         InputError: temperature not above 0, strength below 0, a ratio not above 0, or an
@@ -149,10 +148,14 @@ class SelfDistillation:
 
     def loss(self, student: Kept, teacher: Kept, step: Step) -> Tensor:
         """This batch's part of the term; `step.positions` is the whole step's."""
-        total = distillation_loss(
-            student, teacher, step, direction=self.direction, temperature=self.temperature
+        return distillation_loss(
+            student,
+            teacher,
+            step,
+            direction=self.direction,
+            temperature=self.temperature,
+            scale=self.strength * self.temperature**2,
         )
-        return self.strength * self.temperature**2 * total
 
 
 def refuse_unlike(teacher: Model, start: Start) -> None:

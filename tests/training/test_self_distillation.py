@@ -55,11 +55,14 @@ def test_chunked_is_the_plain_formula(monkeypatch, kept, linear):
     plain = 0.25 * (p * (p / q).log()).sum() / kept
     found = SelfDistillation().loss(states, teacher, step)
     assert found.item() == pytest.approx(plain.item(), rel=1e-5)
-    for ours, theirs in zip(
-        torch.autograd.grad(found, (states, weight)),
-        torch.autograd.grad(plain, (states, weight)),
-        strict=True,
-    ):
+    sides = (states, weight)
+    expected = torch.autograd.grad(plain, sides)
+    first = torch.autograd.grad(found, sides, retain_graph=True)
+    for times, found_ in ((1, first), (3, torch.autograd.grad(3 * found, sides))):
+        for ours, theirs in zip(found_, expected, strict=True):
+            assert torch.allclose(ours, times * theirs, atol=1e-6)
+    # going through the graph again has not changed what it gave before
+    for ours, theirs in zip(first, expected, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
 
 
