@@ -159,3 +159,6 @@ def test_replayed_then_mended(tmp_path):
     assert "is there already" in one_line_error(interfere(*again, **given))
     looks = interfere(*again[:-4], "--out", "x", "--repair", "common-shift-out", **given)
     assert "give it some" in one_line_error(looks)
+    shifts = ["--out", "x", "--repair", "common-shift-out", "--old", str(old)]
+    looks = interfere(*again[:-4], *shifts, **given)
+    assert "which no folder can hold" in one_line_error(looks)

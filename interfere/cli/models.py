@@ -119,6 +119,7 @@ def repair(
     """Mend a tuned model without training: by default, interpolate its weights."""
     quiet()
     from interfere.facts.fact import FactSet
+    from interfere.interventions.common_shift_removal import CommonShiftRemoval
     from interfere.interventions.repairs import named_repair
     from interfere.models.load import load_model
     from interfere.training.train import free_folder
@@ -127,6 +128,11 @@ def repair(
     if old is not None:
         known = read_facts(old, relation, limit, column)
     mend = named_repair(name, read_settings(settings), share, known)
+    if isinstance(mend, CommonShiftRemoval):
+        raise InputError(
+            f"{name} is a hook on the model's activations, which no folder can hold: use "
+            "interfere.interventions.common_shift_removal in Python"
+        )
     free_folder(out)
     mend.repair(load_model(before), load_model(after)).save(out)
     typer.echo(out)

@@ -1,5 +1,6 @@
 """How watched facts stood when training began, and what a later look finds of them."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +72,8 @@ class Watch:
         questions = Questions(model, facts, batch, chat=chat)
         right, states = _ask(model, questions, name)
         relations = [fact.relation for fact in facts]
-        alone = np.array([relations.count(relation) == 1 for relation in relations])
+        count = Counter(relations)
+        alone = np.array([count[relation] == 1 for relation in relations])
         return cls(questions, name, right, states, relations, alone)
 
     def kept(self) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def plain_weight(network: PreTrainedModel) -> Float[nn.Parameter, "v d"] | None:
     config = network.config
     if type(head) is not nn.Linear or type(head.weight) is not nn.Parameter:
         return None
-    hooked = head._forward_hooks or head._forward_pre_hooks or "forward" in vars(head)
+    kinds = ("forward", "forward_pre", "backward", "backward_pre")
+    hooked = "forward" in vars(head) or any(getattr(head, f"_{k}_hooks") for k in kinds)
     changed = any(getattr(config, name, None) for name in CHANGES)
     return None if hooked or changed or head.bias is not None else head.weight
 

@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from interfere.errors import InputError
+from interfere.facts.fact import FactSet
+from interfere.models.model import Model
+from interfere.training.fingerprint import fingerprint
 from interfere.training.mitigation import Mitigation
 
 logger = logging.getLogger(__name__)
@@ -39,11 +42,15 @@ def checkpoint_folder(output: str | Path | None, step: int) -> Path:
 
 
 def write_states(
-    folder: Path, mitigations: Sequence[Mitigation], parts: Sequence[Resumes], start: str
+    folder: Path,
+    mitigations: Sequence[Mitigation],
+    parts: Sequence[Resumes],
+    start: str | None,
 ) -> None:
     """Write what the parts must know; the checkpoint is not whole any more.
 
-    `start` is the fingerprint of the model that training began from.
+    `start` is the fingerprint of the model that training began from, None where nothing is
+    made from it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WHOLE).unlink(missing_ok=True)
@@ -62,7 +69,10 @@ def mark_whole(folder: Path) -> None:
 
 
 def read_states(
-    folder: Path, mitigations: Sequence[Mitigation], parts: Sequence[Resumes], start: str
+    folder: Path,
+    mitigations: Sequence[Mitigation],
+    parts: Sequence[Resumes],
+    start: str | None,
 ) -> None:
     """Give the parts what they knew at a checkpoint.
 
@@ -85,7 +95,7 @@ def read_states(
             f"{folder} was written with {_named(held['made_with'])}, not with {_named(own)}; "
             "resume with the same mitigations and settings, or train anew"
         )
-    if mitigations and held["start"] != start:
+    if start is not None and held.get("start", start) != start:
         raise InputError(
             f"{folder} is of a training that began from another model than this trainer was "
             "given, and teachers and anchors would be made from the wrong one; make the "
@@ -113,21 +123,27 @@ def to_resume(output: str | Path | None) -> str | None:
 
 
 def _settings(mitigations: Sequence[Mitigation]) -> list[tuple[str, dict[str, Any]]]:
-    """By class: settings that are numbers or words."""
-    plain = (str, int, float, bool, type(None))
-    return [
-        (
-            type(one).__name__,
-            {
-                field.name: value
-                for field in fields(one)  # type: ignore[arg-type]
-                if isinstance(value := getattr(one, field.name), plain)
-            }
-            if hasattr(one, "__dataclass_fields__")
-            else {},
-        )
-        for one in mitigations
-    ]
+    """Class and settings of each."""
+    return [(type(one).__name__, _fields(one)) for one in mitigations]
+
+
+def _fields(one: object) -> dict[str, Any]:
+    if not is_dataclass(one):
+        return {}
+    return {field.name: _plain(getattr(one, field.name)) for field in fields(one)}
+
+
+def _plain(value: Any) -> Any:
+    """Numbers, words and lists of them by value; models and facts by what is in them."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, FactSet):
+        return f"facts {value.digest}"
+    if isinstance(value, Model):
+        return f"model {fingerprint(value.network)}"
+    return type(value).__name__, _fields(value)
 
 
 def _named(settings: list[tuple[str, dict[str, Any]]]) -> str:

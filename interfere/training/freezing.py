@@ -79,8 +79,8 @@ class Freezing:
     def finish(self, network: PreTrainedModel) -> None:
         """Everything is trainable again."""
         for parameter in network.parameters():
-            if handle := getattr(parameter, "_interfere_mask", None):
-                handle.remove()
+            if masked := getattr(parameter, "_interfere_mask", None):
+                masked[0].remove()
                 del parameter._interfere_mask  # type: ignore[attr-defined]
         network.requires_grad_(True)
 
@@ -150,6 +150,13 @@ class Freezing:
         return masks
 
 
+def mask_alike(copied: PreTrainedModel, network: PreTrainedModel) -> None:
+    """Give a copy the masks of the random control, which a deep copy leaves behind."""
+    for parameter, other in zip(copied.parameters(), network.parameters(), strict=True):
+        if masked := getattr(other, "_interfere_mask", None):
+            _mask(parameter, masked[1])
+
+
 def _mask(parameter: Tensor, mask: Tensor) -> None:
     handle = parameter.register_hook(lambda gradient: gradient * mask.to(gradient.device))
-    cast(object, parameter).__dict__["_interfere_mask"] = handle
+    cast(object, parameter).__dict__["_interfere_mask"] = handle, mask

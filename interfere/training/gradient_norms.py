@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback
 
+from interfere.training.freezing import mask_alike
 from interfere.training.mitigation import AddsLoss, Kept, Positions, Spending, Start, Step
 from interfere.training.teacher import Teacher
 
@@ -17,13 +18,16 @@ LOOKS = 4
 """Last steps whose gradient is measured."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Measured:
-    """A loss that notes the norm of its gradient in the trained parameters."""
+    """A loss that notes the norm of its gradient in the trained parameters, step by step."""
 
     adds: AddsLoss
     network: PreTrainedModel
+    trainer: Trainer | None = None
+    """Knows where an optimizer step ends."""
     norms: deque[float] = field(default_factory=lambda: deque(maxlen=LOOKS))
+    summed: list[Tensor] = field(default_factory=list)
 
     @property
     def positions(self) -> Positions:
@@ -47,8 +51,16 @@ class Measured:
         """The loss's."""
         value = self.adds.loss(student, teacher, step)
         trained = [p for p in self.network.parameters() if p.requires_grad]
-        found = torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True)
-        self.norms.append(_norm([g for g in found if g is not None]))
+        found = torch.autograd.grad(
+            value, trained, retain_graph=True, materialize_grads=True
+        )
+        if self.summed:
+            found = tuple(a + b for a, b in zip(self.summed, found, strict=True))
+        self.summed = list(found)
+        assert self.trainer is not None
+        if self.trainer.accelerator.sync_gradients:
+            self.norms.append(_norm(self.summed))
+            self.summed = []
         return value
 
 
@@ -62,10 +74,10 @@ def distillation_pull(
     from interfere.training.trainer import InterferenceTrainer
 
     network = copy.deepcopy(start.network)
+    mask_alike(network, start.network)
     arguments = copy.copy(start.arguments)
     changes = {
         "max_steps": steps,
-        "gradient_accumulation_steps": 1,
         "lr_scheduler_type": "constant",
         "warmup_steps": 0,
         "save_strategy": "no",
@@ -90,6 +102,7 @@ def distillation_pull(
         train_dataset=start.rows,
         data_collator=start.collate,
     )
+    measured.trainer = trainer
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)

@@ -74,6 +74,11 @@ class L2Anchor:
         return anchored_at(start.network, source)
 
     def _matched(self, start: Start, anchors: dict[str, Tensor]) -> float:
+        if start.arguments.world_size > 1:
+            raise InputError(
+                "an L2 anchor's strength is matched on one process: match it there, and give "
+                "strength=… here"
+            )
         pull, network = distillation_pull(start, self.matched_to, self.matching_steps)
         gone = distance(network, anchors)
         if not gone > 0:

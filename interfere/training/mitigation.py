@@ -214,7 +214,7 @@ def as_mitigations(
 
     Raises:
         InputError: something that meets no Protocol, two that add a loss with a teacher, or
-            two of one kind.
+            two that change the model.
     """
     found = () if given is None else given if isinstance(given, tuple | list) else (given,)
     for one in found:
@@ -223,7 +223,7 @@ def as_mitigations(
                 f"{type(one).__name__} is no mitigation: it has none of loss, change, "
                 "added_rows, penalty, gradient_change and callback"
             )
-    for kind in (AddsLoss, ChangesRows):
+    for kind in (AddsLoss, ChangesModel):
         if len(both := [type(one).__name__ for one in found if isinstance(one, kind)]) > 1:
             raise InputError(
                 f"{both[0]} and {both[1]} can't be combined: both are of kind {kind.__name__}"

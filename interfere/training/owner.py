@@ -22,7 +22,10 @@ def resumed_from() -> Path | None:
 
     Trainer hands it from method to method and keeps it nowhere.
     """
-    for _, frame in _running():
+    innermost = calling_trainer()
+    for trainer, frame in _running():
+        if trainer is not innermost:
+            return None
         folder = frame.f_locals.get("resume_from_checkpoint")
         if isinstance(folder, str | Path):
             return Path(folder)

@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from interfere.errors import InputError
 from interfere.training.checkpoints import Resumes
 from interfere.training.mitigation import (
     AddedRows,
@@ -44,15 +45,30 @@ class Parts:
         return [part for part in parts if isinstance(part, Resumes)]
 
 
+def _added_rows(found: Sequence[Mitigation], start: Start) -> AddedRows | None:
+    """Of the one mitigation that adds rows; what can add some need not."""
+    adding = None
+    for one in found:
+        if not isinstance(one, ChangesRows) or (rows := one.added_rows(start)) is None:
+            continue
+        if adding is not None:
+            raise InputError(
+                f"{type(adding[0]).__name__} and {type(one).__name__} can't be combined: "
+                "both add rows"
+            )
+        adding = one, rows
+    return None if adding is None else adding[1]
+
+
 def prepare(found: Sequence[Mitigation], start: Start) -> Parts:
     """Let every mitigation see the start; the model is changed where one changes it.
 
     Raises:
-        InputError: a mitigation that lacks what it needs, or that refuses the model.
+        InputError: a mitigation that lacks what it needs, or that refuses the model; two
+            that add rows.
     """
     adds = next((one for one in found if isinstance(one, AddsLoss)), None)
-    adds_rows = next((one for one in found if isinstance(one, ChangesRows)), None)
-    added = adds_rows.added_rows(start) if adds_rows else None
+    added = _added_rows(found, start)
     # A copy of the network is taken as it starts, before anything changes it.
     teacher = adds.frozen_teacher(start) if adds else None
     for one in found:

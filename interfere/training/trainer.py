@@ -104,7 +104,9 @@ class InterferenceTrainer(NumberedTrainer):
             )
         found = as_mitigations(mitigation)
         self._network, self._cost = model, cost or Cost()
-        self._began_from = fingerprint(model)
+        # other ranks may hold placeholders until accelerate shards the first one's weights
+        first = args.process_index == 0
+        self._began_from = fingerprint(model) if found and first else None
         self.fact_tokenizer = tokenizer or trainer.get("processing_class")
         start = Start(
             model,

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, TrainingArguments
 from interfere.errors import InputError
 from interfere.training.checkpoints import WHOLE, last_whole
 from interfere.training.ewc import EWC
+from interfere.training.freezing import Freezing
 from interfere.training.gradient_projection import GradientProjection
 from interfere.training.known_patch import KnownPatch
 from interfere.training.l2_anchor import L2Anchor
@@ -145,6 +146,33 @@ def test_another_mitigations_checkpoint_is_refused(tmp_path):
             trainer_of(other, tmp_path).train(resume_from_checkpoint=folder)
     with pytest.raises(InputError, match="not there"):
         trainer_of(EWC(strength=1.0), tmp_path).train(resume_from_checkpoint=f"{folder}0")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Freezing(trains=["*q_proj*"]), Freezing(trains=["*o_proj*"])),
+        (LoRA(targets=["q_proj"]), LoRA(targets=["v_proj"])),
+        (
+            SelfDistillation(tiny_model(seed=2)),
+            SelfDistillation(tiny_model(seed=3)),
+        ),
+        (Replay(facts=places()[32:40]), Replay(facts=places()[40:])),
+        (
+            L2Anchor(matched_to=SelfDistillation(strength=2.0), matching_steps=1),
+            L2Anchor(matched_to=SelfDistillation(strength=1.0), matching_steps=1),
+        ),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_settings_that_are_no_numbers_are_told_apart(one, other, tmp_path):
+    trainer_of(one, tmp_path, max_steps=3).train()
+    folder = str(tmp_path / "checkpoint-3")
+    with pytest.raises(InputError, match="was written with"):
+        trainer_of(other, tmp_path).train(resume_from_checkpoint=folder)
+    again = trainer_of(one, tmp_path, max_steps=4)
+    again.train(resume_from_checkpoint=folder)
+    assert again.state.global_step == 4
 
 
 def test_a_trainer_made_of_another_model_is_refused(tmp_path):

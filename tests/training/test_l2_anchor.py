@@ -5,6 +5,7 @@ import torch
 from tiny_models import tiny_model
 
 from interfere.errors import InputError
+from interfere.training.freezing import Freezing
 from interfere.training.gradient_norms import distance, distillation_pull
 from interfere.training.l2_anchor import L2Anchor
 from interfere.training.self_distillation import SelfDistillation
@@ -74,6 +75,32 @@ def test_the_terms_pull_is_its_gradients_norm(model, begin):
     (0.25 * (p * (p / q).log()).sum(-1)[mask].mean()).backward()
     squares = [p.grad.square().sum() for p in network.parameters() if p.grad is not None]
     assert pull == pytest.approx(float(torch.stack(squares).sum().sqrt()), rel=1e-3)
+
+
+def test_matched_strength_is_blind_to_accumulation(model, begin):
+    pulls = []
+    for batch, parts in ((6, 1), (3, 2)):
+        start = begin(model)
+        start.arguments.per_device_train_batch_size = batch
+        start.arguments.gradient_accumulation_steps = parts
+        pulls.append(distillation_pull(start, SelfDistillation(), 3)[0])
+    assert pulls[0] > 0
+    assert pulls[1] == pytest.approx(pulls[0], rel=1e-3)
+
+
+def test_the_pull_is_measured_on_the_weights_that_are_trained(model, begin):
+    """A random control's masks are hooks, which a deep copy leaves behind."""
+    trained = model.copy()
+    control = Freezing(trains="attention", random_control=True)
+    control.change(trained.network)
+    start = begin(trained)
+    start.arguments.learning_rate = 1e-3
+    _, network = distillation_pull(start, SelfDistillation(tiny_model("llama", seed=1)), 3)
+    moved = sum(
+        int((a != b).sum())
+        for a, b in zip(network.parameters(), model.network.parameters(), strict=True)
+    )
+    assert 0 < moved <= control.parameters(model.network)
 
 
 @pytest.mark.usefixtures("types_unchecked")

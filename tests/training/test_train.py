@@ -9,8 +9,13 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 from interfere.errors import InputError
 from interfere.models.model import Model
+from interfere.training.freezing import Freezing
+from interfere.training.known_patch import KnownPatch
+from interfere.training.lora import LoRA
 from interfere.training.names import MITIGATIONS
+from interfere.training.replay import Replay
 from interfere.training.self_distillation import SelfDistillation
+from interfere.training.targeted_distillation import TargetedDistillation
 from interfere.training.train import format_checkpoint, step_count, train
 
 
@@ -153,6 +158,40 @@ def test_accumulation_gives_nearly_the_same_weights(model, split):
 def test_settings_out_of_range_are_refused(model, split, settings, message):
     with pytest.raises(InputError, match=message):
         train(model, split, **settings)
+
+
+@pytest.mark.parametrize(
+    "both", [[LoRA(), Freezing(bottom=1)], [SelfDistillation(), TargetedDistillation()]]
+)
+def test_what_can_not_be_combined_is_refused(model, split, both):
+    with pytest.raises(InputError, match="can't be combined"):
+        train(model, split, mitigation=both)
+
+
+def test_two_that_add_rows_are_refused(model, split):
+    both = [Replay(), SelfDistillation(rows="background")]
+    with pytest.raises(InputError, match="both add rows"):
+        train(model, split, mitigation=both)
+
+
+@pytest.mark.parametrize("adds", [Replay(), KnownPatch(share=0.2)])
+def test_distillation_and_added_rows_combine(model, split, adds):
+    """Added rows are distilled on, too."""
+    options = {"epochs": 4, "batch_size": 6, "learning_rate": 1e-3}
+    pair, plain = (
+        train(model, split, mitigation=given, **options)
+        for given in ([adds, SelfDistillation(strength=100.0)], [adds])
+    )
+    far = [
+        sum(
+            float((a - b).square().sum())
+            for a, b in zip(
+                tuned.network.parameters(), model.network.parameters(), strict=True
+            )
+        )
+        for tuned in (pair, plain)
+    ]
+    assert 0 < far[0] < far[1] / 2
 
 
 def test_half_precision_weights_are_refused(model, split):
