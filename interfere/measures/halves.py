@@ -5,13 +5,14 @@ different ones. Two halves that share no fact give two independent values, each 
 the rows; half their squared difference is the variance at that size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 from scipy import stats
 
-from interfere.measures.rows import Labels, as_codes
+from interfere.measures.rows import Array, Labels, as_codes
 
 HALVINGS = 16
 
@@ -67,11 +68,15 @@ def student(clusters: Sequence[Codes], level: float = 0.95) -> float:
     Degrees of freedom: the halvings, or one less than the clusters of the set that has
     fewest, unequal ones counted as (Σn)² / Σn².
     """
+    freedom = _freedom(clusters)
+    return float(stats.t.ppf(0.5 + level / 2, freedom)) if freedom >= 0.5 else float("nan")
+
+
+def _freedom(clusters: Sequence[Codes]) -> float:
     effective = min(
         len(codes) ** 2 / np.square(np.bincount(codes)).sum() for codes in clusters
     )
-    freedom = min(float(HALVINGS), effective - 1)
-    return float(stats.t.ppf(0.5 + level / 2, freedom)) if freedom >= 0.5 else float("nan")
+    return min(float(HALVINGS), effective - 1)
 
 
 def variance_of_halves(values: Float64[np.ndarray, "halvings 2"]) -> float:
@@ -81,3 +86,59 @@ def variance_of_halves(values: Float64[np.ndarray, "halvings 2"]) -> float:
     counted in.
     """
     return float(np.square(np.diff(values, axis=1)).mean() / 2)
+
+
+Kept = Sequence[Int[np.ndarray, "_"]]
+"""For each set, the indices of the facts that are kept, in order."""
+
+
+@dataclass(frozen=True)
+class Halved:
+    """Numbers of whole sets, and how far halves of all of them lie apart."""
+
+    value: Float64[np.ndarray, "*shape"]
+    error: Float64[np.ndarray, "*shape"]
+    """Standard error; NaN where halves are too few for a number."""
+    low: Float64[np.ndarray, "*shape"]
+    high: Float64[np.ndarray, "*shape"]
+    p_value: Float64[np.ndarray, "*shape"]
+    """Two-sided, of 0; NaN without an error."""
+
+
+def halved(
+    statistic: Callable[[Kept], Array], clusters: Sequence[Codes], *, seed: int = 0
+) -> Halved:
+    """value ± t · standard error (95 %), the error from `HALVINGS` disjoint halves.
+
+    The variance at half the facts is halved for all of them, as for a mean. What a subspace
+    adds falls faster than that, so that intervals of numbers that rest on one are too wide
+    rather than too narrow.
+
+    Args:
+        statistic: from the facts kept of each set to numbers.
+        clusters: for each set a code a fact, equal in two sets where facts move together.
+        seed: of the halves.
+    """
+    generator = np.random.default_rng([seed, 1])
+    value = np.asarray(statistic([np.arange(len(codes)) for codes in clusters]), float)
+    halves = np.array(
+        [
+            [
+                statistic([np.flatnonzero(mask) for mask in half])
+                for half in halve(clusters, generator)
+            ]
+            for _ in range(HALVINGS)
+        ]
+    )
+    error = np.sqrt(np.square(halves[:, 0] - halves[:, 1]).mean(0) / 4)
+    width = student(clusters) * error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_value = 2 * stats.t.sf(np.abs(value) / error, max(_freedom(clusters), 0.5))
+    unknown = np.isnan(width) | (error == 0)
+    return Halved(
+        value,
+        error,
+        value - width,
+        value + width,
+        np.where(unknown, np.nan, p_value),
+    )

@@ -1,5 +1,6 @@
 """How much old facts moved, in parts: what a relation's facts share, and each fact's own."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,8 @@ def movement(
             as_rows(side, name)
     for side in less:
         as_rows(side, "less")
+    if not before.any():
+        warnings.warn("movement is NaN: all activations before are 0", stacklevel=2)
     origins = control or [before] * len(after)
     relation = as_codes(relations, len(before), "relations")
 
@@ -143,4 +146,4 @@ def _parts(
     kept: Int[np.ndarray, " kept"],
 ) -> Float64[np.ndarray, "seeds parts"]:
     sums = [split_sums(delta[kept], relation[kept]) for delta in moved]
-    return np.stack(sums) / np.square(before[kept]).sum()
+    return np.stack(sums) / (np.square(before[kept]).sum() or np.nan)

@@ -1,4 +1,4 @@
-"""Each arm's held-out facts in new and in old facts' directions, where the study declared."""
+"""Each arm's held-out facts and what may draw them, at the hook that the study declared."""
 
 import numpy as np
 
@@ -22,7 +22,8 @@ def drawn_arms(prepared: Prepared, runs: Runs) -> dict[str, Drawn]:
         found: Array = recording[prepared.hook, settings.position].numpy()
         return found.astype(np.float64)
 
-    others = rows(prepared.recording("others", prepared.split.others))
+    beside_new = prepared.recording("others", prepared.split.others)
+    others = rows(beside_new)
     found = {}
     for arm in prepared.study.arms:
         own = [(job.seed, path) for job, path in runs if job.arm.name == arm.name]
@@ -34,6 +35,13 @@ def drawn_arms(prepared: Prepared, runs: Runs) -> dict[str, Drawn]:
             [rows(open_recording(path / "held_out-after.h5")) for path in paths]
             for paths in ([path for _, path in own], beside)
         )
-        new = [rows(new_recording(prepared, arm.keys, seed)) for seed, _ in own]
-        found[arm.name] = drawn(after, control, new, others, rank=settings.rank)
+        new = [new_recording(prepared, arm.keys, seed) for seed, _ in own]
+        found[arm.name] = drawn(
+            after,
+            control,
+            [rows(recording) for recording in new],
+            others,
+            answers=(new[0].table["answer"], beside_new.table["answer"]),
+            rank=settings.rank,
+        )
     return found

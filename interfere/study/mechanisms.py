@@ -42,8 +42,9 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
 
     Both have the columns measure, position (empty where it is of no position), value, low,
     high (95 %), seeds_low, seeds_high, smallest (difference that could have shown; missing
-    where it isn't known). Intervals resample answers or leave them out, seeds averaged,
-    where it doesn't say otherwise. At the hook where the study reads interference:
+    where it isn't known). Intervals resample answers, leave them out or halve the facts by
+    them, seeds averaged, where it doesn't say otherwise. At the hook where the study reads
+    interference:
 
     - overlap of the arm's new facts with the old ones, at the format checkpoint
       (`measures.subspace_overlap`; value and ends are the means of the seeds' own, one for

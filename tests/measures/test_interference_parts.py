@@ -1,5 +1,7 @@
 """Parts of interference: planted attraction, the size of `interference`, differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,7 +34,13 @@ def planted(seed: int, shift: float, noise: float) -> tuple[Array, Drawn]:
     moved += np.where(RELATIONS[:, None] == "P17", shift, -shift)
     moved[:, RANK:] = 0
     new, others = subspaces(generator)
-    return before, drawn([control + moved], [control], [new], others, rank=RANK)
+    return before, beyond([control + moved], [control], [new], others)
+
+
+def beyond(after, control, new, others) -> Drawn:
+    """Every new and other fact has an answer of its own."""
+    answers = tuple([f"{name} {i}" for i in range(100)] for name in ("new", "other"))
+    return drawn(after, control, new, others, answers=answers, rank=RANK)
 
 
 @pytest.mark.parametrize(
@@ -54,12 +62,13 @@ def test_the_whole_is_the_size(seed):
     generator = np.random.default_rng(seed)
     before, after, control = generator.normal(size=(3, FACTS, WIDTH))
     new, others = generator.normal(size=(90, WIDTH)), generator.normal(size=(70, WIDTH))
+    answers = np.arange(90) % 50, np.arange(70) % 50
     size, _, _ = displacement_interference(
-        before, after, control, new, others, rank=RANK, clusters=ANSWERS, resamples=10
+        before, after, control, new, others, rank=RANK, answers=(ANSWERS, *answers)
     )
-    arm = drawn([after], [control], [new], others, rank=RANK)
+    arm = drawn([after], [control], [new], others, answers=answers, rank=RANK)
     found = interference_parts(before, arm, RELATIONS, ANSWERS)
-    assert found.whole.value == pytest.approx(size[0])
+    assert (found.whole.value, found.whole.low, found.whole.high) == pytest.approx(size)
 
 
 def test_two_arms_differ_in_the_part_that_was_planted():
@@ -74,8 +83,9 @@ def test_two_arms_differ_in_the_part_that_was_planted():
 def test_seeds_are_averaged_and_their_range_kept():
     before, one = planted(2, shift=0.3, noise=0.1)
     _, two = planted(2, shift=0.5, noise=0.1)
-    both = Drawn([*one.new, *two.new], [*one.old, *two.old])
+    both = replace(one, delta=[*one.delta, *two.delta], new=[*one.new, *two.new])
     found = interference_parts(before, both, RELATIONS, ANSWERS).common
+    two = replace(two, others=one.others)
     each = [interference_parts(before, x, RELATIONS, ANSWERS).common for x in (one, two)]
     values = [x.value for x in each]
     assert found.value == pytest.approx(np.mean(values))
@@ -86,7 +96,9 @@ def test_seeds_are_averaged_and_their_range_kept():
 @pytest.mark.usefixtures("types_unchecked")
 def test_intervals_cover_at_their_rate():
     """Half of what is each fact's own is shared by the facts of an answer."""
-    inside, draws, answers, pull = np.zeros(2), 2000, 40, 0.3
+    inside, draws, answers, pull = 0, 400, 40, 0.3
+    new, others = subspaces(np.random.default_rng(0))
+    new[:, RANK:] = others[:, :-RANK] = 0  # exact subspaces: the facts alone are chance
     codes = np.arange(FACTS) % answers
     for seed in range(draws):
         generator = np.random.default_rng(seed)
@@ -94,11 +106,13 @@ def test_intervals_cover_at_their_rate():
         before -= before.mean(0)
         own = generator.normal(size=(answers, RANK))[codes]
         moved = pull + pull * (own + generator.normal(size=(FACTS, RANK))) / np.sqrt(2)
-        arm = Drawn([moved], [np.zeros((FACTS, RANK))])
+        wide = np.zeros((FACTS, WIDTH))
+        wide[:, :RANK] = moved
+        arm = beyond([wide], [0 * wide], [new], others)
         found = interference_parts(before, arm, np.zeros(FACTS), codes)
         whole = 2 * pull**2 * RANK / WIDTH
         inside += found.whole.low < whole < found.whole.high
-    assert np.all((inside / draws >= 0.93) & (inside / draws <= 0.97))
+    assert 0.925 <= inside / draws <= 0.985
 
 
 def test_new_facts_of_few_directions_give_nan():
@@ -106,7 +120,7 @@ def test_new_facts_of_few_directions_give_nan():
     new, others = subspaces(np.random.default_rng(0))
     new[:, 1:] = 0
     with pytest.warns(UserWarning, match="directions"):
-        arm = drawn([before + 1], [before], [new], others, rank=RANK)
+        arm = beyond([before + 1], [before], [new], others)
     found = interference_parts(before, arm, RELATIONS, ANSWERS)
     assert np.isnan([found.common.value, found.residual.value, found.whole.low]).all()
 
@@ -119,7 +133,7 @@ def test_blind_to_one_rotation_and_scaling():
     found, turned = (
         interference_parts(
             before @ t,
-            drawn([after @ t], [control @ t], [new @ t], others @ t, rank=RANK),
+            beyond([after @ t], [control @ t], [new @ t], others @ t),
             RELATIONS,
             ANSWERS,
         )
@@ -132,7 +146,7 @@ def test_blind_to_one_rotation_and_scaling():
 def test_an_arm_that_is_where_the_control_is_has_none():
     before, _ = planted(0, 0, 0)
     new, others = subspaces(np.random.default_rng(0))
-    arm = drawn([before], [before], [new], others, rank=RANK)
+    arm = beyond([before], [before], [new], others)
     found = interference_parts(before, arm, RELATIONS, ANSWERS)
     assert (found.common.value, found.residual.value) == (0, 0)
     assert not found.whole.shows
@@ -143,10 +157,12 @@ def test_other_seeds_or_facts_are_refused():
     before, arm = planted(0, 0.1, 0.1)
     new, others = subspaces(np.random.default_rng(0))
     with pytest.raises(InputError, match="same seeds thrice, got 1 of the arm, 0"):
-        drawn([before], [], [new], others, rank=RANK)
+        beyond([before], [], [new], others)
     with pytest.raises(InputError, match="same facts and dimensions"):
-        drawn([before], [before[1:]], [new], others, rank=RANK)
-    twice = Drawn(arm.new * 2, arm.old * 2)
+        beyond([before], [before[1:]], [new], others)
+    with pytest.raises(InputError, match="same new facts under every seed"):
+        beyond([before] * 2, [before] * 2, [new, new[1:]], others)
+    twice = replace(arm, delta=arm.delta * 2, new=arm.new * 2)
     with pytest.raises(InputError, match=r"same seeds of both arms.* got 1 and 2"):
         interference_parts(before, arm, RELATIONS, ANSWERS, less=twice)
     with pytest.raises(InputError, match="same facts, got 399 and 400"):
