@@ -1,5 +1,6 @@
 """Before and after, aligned fact by fact: drift, similarity, split and net loss."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -171,6 +172,8 @@ class Comparison:
 def compare(before: Recording | str | Path, after: Recording | str | Path) -> Comparison:
     """Align two recordings of the same questions fact by fact.
 
+    Hooks and positions that one of them lacks are left out, with a warning that names them.
+
     Raises:
         InputError: unfinished or damaged files, or recordings of other prompts or tokens.
     """
@@ -178,4 +181,14 @@ def compare(before: Recording | str | Path, after: Recording | str | Path) -> Co
         side if isinstance(side, Recording) else open_recording(side)
         for side in (before, after)
     )
-    return Comparison(pair(first, second))
+    found = pair(first, second)
+    for kind in ("hooks", "positions"):
+        ours, theirs = (set(getattr(side, kind)) for side in (first, second))
+        if alone := sorted(ours ^ theirs):
+            lacking = second if alone[0] in ours else first
+            warnings.warn(
+                f"{lacking.path} lacks {alone[0]}; {len(alone)} {kind} that only one of "
+                f"{first.path} and {second.path} holds are left out",
+                stacklevel=2,
+            )
+    return Comparison(found)

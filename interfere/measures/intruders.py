@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 from transformers import PreTrainedConfig
 
@@ -24,7 +24,8 @@ class Intruders:
 
     cosines: Float64[np.ndarray, " examined"]
     """Largest absolute cosine of each direction to any base direction, strongest first; in
-    [0, 1]; 1: the base has this very direction."""
+    [0, 1]; 1: the base has this very direction. NaN for what is no direction: one beyond the
+    tuned weight's rank."""
     singular_values: Float64[np.ndarray, " examined"]
     """Of these directions, in the tuned weight."""
 
@@ -56,7 +57,8 @@ def intruders(
         side: left: of the space that is written to, as the paper has it; right: read from.
 
     Raises:
-        InputError: shapes differ, too many directions, or a value that isn't finite.
+        InputError: shapes differ, too many directions, a weight that is 0, or a value that
+            isn't finite.
 
     Source: Shuttleworth et al. 2024, arXiv 2410.21228, algorithm 1.
     """
@@ -71,9 +73,16 @@ def intruders(
             f"{tuple(before.shape)}, got {examined}"
         )
     base, tuned = spectrum(before, "before"), spectrum(after, "after")
+    for name, found in {"before": base, "after": tuned}.items():
+        if not found.norm:
+            raise InputError(f"the weight {name} is 0: it has no singular directions")
     vectors = _directions(tuned, side)[:, :examined]
-    cosines = np.abs(_directions(base, side).T @ vectors).max(0)
-    return Intruders(np.minimum(cosines, 1), tuned.singular_values[:examined])
+    own = _directions(base, side)[:, _real(base)]
+    cosines = np.minimum(np.abs(own.T @ vectors).max(0), 1)
+    return Intruders(
+        np.where(_real(tuned)[:examined], cosines, np.nan),
+        tuned.singular_values[:examined],
+    )
 
 
 def intruder_table(
@@ -113,6 +122,12 @@ def intruder_table(
     if not rows:
         raise InputError(f"the weights hold no matrix of the components {list(components)}")
     return pd.DataFrame(rows).astype({"layer": "Int64"})
+
+
+def _real(found: Spectrum) -> Bool[np.ndarray, " k"]:
+    """Directions of the matrix; the others are what the decomposition fills up with."""
+    values = found.singular_values
+    return np.asarray(values > len(values) * np.finfo(np.float64).eps * values[0])
 
 
 def _directions(found: Spectrum, side: str) -> Float64[np.ndarray, "d k"]:

@@ -31,7 +31,8 @@ def place(
 
     Raises:
         InputError: an unknown metric, dimensions that differ, fewer than `least` facts, a
-            value that isn't finite, or, for cosine, a fact at the mean of all.
+            value that isn't finite, activations that are all equal, or, for cosine, a fact at
+            the mean of all.
     """
     if metric not in METRICS:
         raise InputError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
@@ -42,11 +43,16 @@ def place(
             f"{name}: old facts have {x.shape[1]} dimensions and new ones {y.shape[1]}; "
             "use one hook of one model"
         )
-    if metric == "euclidean":
-        return x, y
     both = np.concatenate([x, y])
     raw = np.square(both).mean(0)
     both -= both.mean(0)
+    if np.square(both).mean(0).sum() <= ROUNDING * raw.sum():
+        raise InputError(
+            f"{name}: all facts have equal activations, so none lies near or far; read "
+            "another hook or position"
+        )
+    if metric == "euclidean":
+        return x, y
     if metric == "standardised":
         variance = np.square(both).mean(0)
         varies = variance > ROUNDING * raw

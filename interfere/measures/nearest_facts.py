@@ -1,5 +1,7 @@
 """Each old fact's nearest new facts, by name."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -25,7 +27,8 @@ def nearest_facts(
     """A row an old fact and neighbour: which k new facts lie nearest, and how far.
 
     Columns: old, place (1: the nearest), new, cosine, euclidean, standardised (distances as
-    in `metrics.Metric`), among_old: the distance, by `metric`, of the neighbour at that
+    in `metrics.Metric`; NaN, with a warning, where one that doesn't rank can't be had),
+    among_old: the distance, by `metric`, of the neighbour at that
     place among the other old facts (missing where there are too few). A new fact nearer
     than that lies where no old fact does.
 
@@ -41,7 +44,10 @@ def nearest_facts(
     Raises:
         InputError: k out of range, names that don't match, or as in `metrics.place`.
     """
-    found = {kind: _between(old, new, kind, name) for kind in METRICS}
+    found = {metric: _between(old, new, metric, name)}
+    for kind in METRICS:
+        if kind != metric:
+            found[kind] = _beside(old, new, kind, name, found[metric].shape)
     count, others = found[metric].shape
     as_codes(old_names, count, "old names")
     as_codes(new_names, others, "new names")
@@ -59,8 +65,8 @@ def nearest_facts(
         "place": np.tile(np.arange(1, k + 1), count),
         "new": np.asarray(new_names, dtype=object)[order].ravel(),
     }
-    for kind, apart in found.items():
-        columns[kind] = np.take_along_axis(apart, order, axis=1).ravel()
+    for kind in METRICS:
+        columns[kind] = np.take_along_axis(found[kind], order, axis=1).ravel()
     return pd.DataFrame(columns | {"among_old": among.ravel()})
 
 
@@ -102,3 +108,13 @@ def nearest_new_facts(
 
 def _between(old: object, new: object, metric: Metric, name: str) -> np.ndarray:
     return distances(place(old, new, metric, name=name), metric)  # type: ignore[arg-type]
+
+
+def _beside(
+    old: object, new: object, metric: Metric, name: str, shape: tuple[int, ...]
+) -> np.ndarray:
+    try:
+        return _between(old, new, metric, name)
+    except InputError as error:
+        warnings.warn(f"{metric} distances are NaN: {error}", stacklevel=3)
+        return np.full(shape, np.nan)

@@ -201,3 +201,12 @@ def test_three_facts_have_no_cka(tmp_path):
     few = record(tiny_model(), FACTS[:3], tmp_path / "few.h5")
     with pytest.raises(InputError, match="4 or more facts twice, got 3 and 3"):
         compare(few, few).cka()
+
+
+def test_what_one_recording_lacks_is_named(folder, tmp_path):
+    few = record(tiny_model(), FACTS, tmp_path / "few.h5", hooks="blocks.1.hook_out")
+    with pytest.warns(
+        UserWarning, match=r"few.h5 lacks blocks.0.attn.hook_z; \d hooks that"
+    ):
+        found = compare(folder / "before.h5", few)
+    assert found.pair.hooks == ["blocks.1.hook_out"]

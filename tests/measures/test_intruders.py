@@ -99,3 +99,14 @@ def test_bad_input_is_refused():
     weights = tiny_model("llama").network.state_dict()
     with pytest.raises(InputError, match=r"no matrix of the components \['qkv'\]"):
         intruder_table(weights, weights, components=["qkv"])
+
+
+def test_what_is_no_direction_has_no_cosine():
+    low = gaussian(3, 12, 3) @ gaussian(4, 3, 9)
+    found = intruders(gaussian(5, 12, 9), low, examined=5)
+    assert np.isfinite(found.cosines[:3]).all()
+    assert np.isnan(found.cosines[3:]).all()
+    assert intruders(low, low, examined=3).cosines == pytest.approx(np.ones(3))
+    for sides in ((0 * low, low), (low, 0 * low)):
+        with pytest.raises(InputError, match="is 0: it has no singular directions"):
+            intruders(*sides, examined=3)

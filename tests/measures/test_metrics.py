@@ -68,3 +68,9 @@ def test_an_unknown_metric_is_refused(types_unchecked):
         InputError, match="one of cosine, euclidean, standardised, got 'l1'"
     ):
         place(x, x, "l1")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_facts_that_are_all_equal_are_refused(metric):
+    with pytest.raises(InputError, match="all facts have equal activations"):
+        place(np.full((4, 3), 3.3), np.full((5, 3), 3.3), metric)

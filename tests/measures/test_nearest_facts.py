@@ -63,3 +63,11 @@ def test_recordings_give_names(tmp_path):
     other = record(tiny_model(seed=1), places()[9:20], tmp_path / "other.h5")
     with pytest.raises(InputError, match=r"other.h5: new was recorded with the weights"):
         nearest_new_facts(old=old, new=other, hook="blocks.1.hook_out")
+
+
+def test_a_fact_at_the_mean_has_other_distances():
+    old, new = np.array([[-1.0, 0], [1, 0], [0, 0]]), np.array([[0.0, 1], [0, -1]])
+    with pytest.warns(UserWarning, match="cosine distances are NaN: .* at the mean"):
+        found = nearest_facts(old, new, list("abc"), list("xy"), k=1, metric="euclidean")
+    assert found["cosine"].isna().all()
+    assert found["euclidean"].tolist() == pytest.approx([2**0.5, 2**0.5, 1])
