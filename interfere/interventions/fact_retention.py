@@ -47,7 +47,8 @@ class FactRetentionCallback(TrainerCallback):
       there, misread through a common shift;
     - `retention/erosion`: right at the start, wrong now, and wrong without the common shift;
     - `retention/drift`: mean 1 - cosine of the activation there;
-    - `retention/plasticity`: of `new`, where given.
+    - `retention/plasticity`: of `new`, where given;
+    - `retention/task`: of `trained`, where given.
 
     A fact is right if greedy decoding gives its canonical answer and ends it; other
     accepted names count as wrong. `history` has a row a check, `flips` a row for each fact
@@ -65,6 +66,7 @@ class FactRetentionCallback(TrainerCallback):
     Args:
         facts: what the model knew; any number, right at the start or not.
         new: facts that are being learnt.
+        trained: facts that the model knew and is trained on.
         checks: at most how many over the training, evenly; one more before the first step.
         every: optimizer steps between checks, in place of `checks`.
         chat: ask through the tokenizer's chat template.
@@ -89,6 +91,7 @@ class FactRetentionCallback(TrainerCallback):
         facts: FactSet,
         *,
         new: FactSet | None = None,
+        trained: FactSet | None = None,
         checks: int = 20,
         every: int | None = None,
         chat: bool = False,
@@ -112,7 +115,7 @@ class FactRetentionCallback(TrainerCallback):
             raise InputError(f"named must be 0 or more, got {named}")
         if stop_at_erosion is not None and not 0 <= stop_at_erosion <= 1:
             raise InputError(f"stop_at_erosion must be in [0, 1], got {stop_at_erosion}")
-        self.facts, self.new = facts, new
+        self.facts, self.new, self.trained = facts, new, trained
         self.stopped_at: int | None = None
         """The optimizer step at which erosion stopped the training."""
         self._checks, self._every, self._chat = checks, every, chat
@@ -234,8 +237,9 @@ class FactRetentionCallback(TrainerCallback):
             "erosion": seen.erosion,
             "drift": seen.drift,
         }
-        if self.new is not None and len(self.new):
-            numbers["plasticity"] = self._learnt(model, self.new)
+        for name, others in {"plasticity": self.new, "task": self.trained}.items():
+            if others is not None and len(others):
+                numbers[name] = self._share_right(model, others)
         self._rows.append(
             {"step": state.global_step, "epoch": state.epoch or 0.0, **numbers}
         )
@@ -268,8 +272,8 @@ class FactRetentionCallback(TrainerCallback):
         if len(rows) > self._named:
             logger.info("step %d: %d facts more in `flips`", step, len(rows) - self._named)
 
-    def _learnt(self, model: Model, new: FactSet) -> float:
-        questions = Questions(model, new, self._batch, chat=self._chat)
+    def _share_right(self, model: Model, facts: FactSet) -> float:
+        questions = Questions(model, facts, self._batch, chat=self._chat)
         with evaluating(model.network), torch.inference_mode():
             right = [questions.score(model, rows).right for rows in questions.batches]
         return float(np.concatenate(right).mean())

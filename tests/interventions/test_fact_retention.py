@@ -152,12 +152,14 @@ def test_checks_are_no_more_than_asked_for(nano, known, tmp_path):
 
 
 def test_in_a_plain_trainer(nano, known, tmp_path):
-    callback = FactRetentionCallback(known, new=known[:10], every=2)
+    callback = FactRetentionCallback(known, new=known[:10], trained=known[5:9], every=2)
     model, trainer = trained(nano, known, tmp_path, [callback])
     logged = [row for row in trainer.state.log_history if "retention/stability" in row]
     assert [row["step"] for row in logged] == [0, 2, 4, 6]
     assert callback.history["step"].tolist() == [0, 2, 4, 6]
-    assert set(callback.history.columns) == {"step", "epoch", "plasticity"} | REPORTED
+    both = {"plasticity", "task"}
+    assert set(callback.history.columns) == {"step", "epoch"} | both | REPORTED
+    assert callback.history["task"].iloc[0] == 1  # all of them are known
     for row, ours in zip(logged, callback.history.to_dict("records"), strict=True):
         assert all(row[f"retention/{name}"] == ours[name] for name in REPORTED)
     questions = Questions(model, known, 64)
