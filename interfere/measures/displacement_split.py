@@ -35,7 +35,7 @@ class DisplacementSplit:
 
     @property
     def residual(self) -> Float64[np.ndarray, " facts"]:
-        """Δ·(Δ - c) / ‖Δ‖² = 1 - common: the share that is the fact's own."""
+        """Δ·(Δ - c) / ‖Δ‖² = 1 - common: the share that is the fact's own, or its answer's."""
         return 1 - self.common
 
 
@@ -54,8 +54,9 @@ def displacement_split(
     c is the mean of Δ over the *other* facts of the relation: one that held the fact itself
     would make n facts that move at random share 1/n. For Δ = μ + ε with independent ε the
     share estimates ‖μ‖² / (‖μ‖² + E‖ε‖²) with an unbiased numerator, so it may fall below
-    0; it is not clamped. What only the facts of one answer share counts as common in so far
-    as they are pairs of the relation.
+    0; it is not clamped. What only the facts of one answer share is residual, but for what
+    little of it the mean over the relation holds: give answers as `relations` to have it
+    counted as common.
 
     Blind to one rotation, scaling and shift of both sides. A shift of `after` alone is a
     common displacement. The interval resamples answers, and pairs of facts with them.

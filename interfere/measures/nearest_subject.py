@@ -43,6 +43,10 @@ def nearest_subject_share(
     anything new was learnt, after the old facts' mean is taken off both sides (a common
     direction would make all cosines alike). The p-value is a permutation test's.
 
+    Known to mislead: where names leak their answers, a wrong guess from the name alone is the
+    answer of a subject of like name, and the share is above chance without any training. Hold
+    it against the Known-only control's wrong answers.
+
     Args:
         old: activations of the held-out facts; row i is fact i.
         new: of the new facts, in the order of `new_facts`.

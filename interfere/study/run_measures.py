@@ -11,7 +11,7 @@ from interfere.measures.interference import interference
 from interfere.measures.nearest_subject import nearest_subject_share
 from interfere.study.drift_table import as_metrics
 from interfere.study.factors import Runs, control_run, factors
-from interfere.study.new_recordings import new_recording
+from interfere.study.new_recordings import new_keys, new_recording
 from interfere.study.preparation import Prepared
 from interfere.study.run import Job
 
@@ -24,8 +24,9 @@ def run_measures(job: Job, path: Path, prepared: Prepared, runs: Runs) -> pd.Dat
         tables += [
             _interference(job, path, control, prepared, runs),
             _behavioural(path, control),
-            _nearest(job, path, prepared),
         ]
+    if job.arm.keys in new_keys(prepared):  # the control's too, to hold the others against
+        tables.append(_nearest(job, path, prepared))
     table = pd.concat(tables)
     given = {"set": "held_out", "step": job.steps, "epoch": job.study.train.epochs}
     for column, value in given.items():
@@ -128,7 +129,7 @@ def _nearest(job: Job, path: Path, prepared: Prepared) -> pd.DataFrame:
         new=new[prepared.hook, position].numpy(),
         right=final["right"].to_numpy(),
         responses=final["response"].tolist(),
-        new_facts=job.split.unknown,
+        new_facts=prepared.new_facts(job.arm.keys, job.seed),
     )
     rows = {
         "nearest_subject_share": found.share,

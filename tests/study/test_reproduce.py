@@ -63,6 +63,8 @@ def test_results_have_every_factor_and_metric(folder):
         "overlap",
     }
     assert expected <= set(results["metric"])
+    asked = results[results["metric"] == "nearest_subject_share"]
+    assert set(asked["arm"]) == set(results["arm"]) - {"format checkpoint"}
 
 
 def test_facts_say_what_was_asked_when(folder):
