@@ -23,16 +23,24 @@ def load_study(name: str, changes: list[str] | None = None) -> Study:
     """Read a preset or a YAML file, with `a.b=value` changes on top.
 
     Raises:
-        InputError: no such study, a key it doesn't know (the nearest is named), or a
-            value out of range.
+        InputError: no such study, a key it doesn't know (the nearest is named), a value out
+            of range, or more seeds asked of leave_out than there are.
     """
     content = _read(name)
     for change in changes or []:
         _apply(content, change)
     try:
-        return Study.model_validate(content)
+        study = Study.model_validate(content)
     except ValidationError as error:
         raise InputError(f"study {name}: {_explain(error)}") from None
+    asked, seeds = study.leave_out, len(study.seeds)
+    # Here and not in Study: a study that was written out names its defaults, too.
+    if "seeds" in asked.model_fields_set and asked.seeds > seeds:
+        raise InputError(
+            f"study {name}: leave_out.seeds is {asked.seeds}, but the study has {seeds} "
+            f"{'seed' if seeds == 1 else 'seeds'}, of which the first are taken"
+        )
+    return study
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -243,16 +243,6 @@ class Study(_Section):
         return self
 
     @model_validator(mode="after")
-    def _left_out(self) -> "Study":
-        asked = self.leave_out
-        if "seeds" in asked.model_fields_set and asked.seeds > len(self.seeds):
-            raise ValueError(
-                f"leave_out.seeds is {asked.seeds}, but the study has {len(self.seeds)} seeds "
-                "of which the first are taken"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _recorded(self) -> "Study":
         if self.interference.position not in self.record.positions:
             raise ValueError(
