@@ -118,9 +118,8 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> Any:
         states, *head = ctx.saved_tensors
-        if (
-            outer[0] != 1
-        ):  # a copy of each; not in place, for a graph may be gone through twice
+        # copies, where they are needed: a graph may be gone through twice
+        if outer[0] != 1:
             states, *head = (saved * outer[0] for saved in ctx.saved_tensors)
         return states, None, None, None, *head
 
