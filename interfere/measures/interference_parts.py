@@ -10,9 +10,9 @@ from threadpoolctl import threadpool_limits
 from interfere.errors import InputError
 from interfere.measures.halves import Kept, halved, set_codes
 from interfere.measures.interference import check_subspaces, spread_of, two_subspaces
-from interfere.measures.movement import PARTS, split_sums
+from interfere.measures.movement import intervals_of, split_sums
 from interfere.measures.rows import Labels, as_codes, as_rows
-from interfere.measures.statistics import Interval, smallest_difference
+from interfere.measures.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -137,20 +137,7 @@ def interference_parts(
     with threadpool_limits(1):  # matrices so small are ten times slower on two threads
         found = halved(lambda kept: by_seed(kept).mean(0), clusters)
         seeds = by_seed([np.arange(size) for size in sizes])
-    return InterferenceParts(
-        *(
-            Interval(
-                value=float(found.value[place]),
-                low=float(found.low[place]),
-                high=float(found.high[place]),
-                seeds_low=float(seeds[:, place].min()),
-                seeds_high=float(seeds[:, place].max()),
-                smallest=smallest_difference(float(found.error[place])),
-                p_value=float(found.p_value[place]),
-            )
-            for place in range(len(PARTS))
-        )
-    )
+    return InterferenceParts(*intervals_of(found, seeds))
 
 
 def _parts(

@@ -9,7 +9,8 @@ from jaxtyping import Float64, Int
 
 from interfere.errors import InputError
 from interfere.measures.common_shift import common_shift
-from interfere.measures.jackknife import GROUPS, jackknife
+from interfere.measures.halves import Halved
+from interfere.measures.jackknife import GROUPS, Jackknife, jackknife
 from interfere.measures.rows import Array, Labels, as_codes, as_rows
 from interfere.measures.statistics import Interval, smallest_difference
 
@@ -113,7 +114,13 @@ def part_intervals(
         return one(kept) if less is None else one(kept) - less(kept)
 
     found = jackknife(lambda kept: by_seed(kept).mean(0), answers, groups=groups)
-    seeds = by_seed(np.arange(len(np.asarray(answers))))
+    return intervals_of(found, by_seed(np.arange(len(np.asarray(answers)))))
+
+
+def intervals_of(
+    found: Jackknife | Halved, seeds: Float64[np.ndarray, "seeds parts"]
+) -> list[Interval]:
+    """Of each part, beside what single seeds give."""
     return [
         Interval(
             value=float(found.value[place]),
