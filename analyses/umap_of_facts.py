@@ -24,13 +24,14 @@ POSITION = "subject_last"
 POINTS = 400
 """Facts of each kind at most: more hide each other."""
 
+# no two of one marker: they are told apart in grey, too
 KINDS = {
     "old, before": ("o", "0.55"),
-    "old, after SFT": ("o", style.COLOURS[0]),
+    "old, after SFT": ("v", style.COLOURS[0]),
     "new, natural": ("^", style.COLOURS[2]),
-    "new, semantic": ("^", style.COLOURS[1]),
+    "new, semantic": ("D", style.COLOURS[1]),
     "new, hex": ("s", style.COLOURS[3]),
-    "new, uuid": ("s", style.COLOURS[4]),
+    "new, uuid": ("P", style.COLOURS[4]),
     "control": ("x", "0.2"),
 }
 
