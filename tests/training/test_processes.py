@@ -99,9 +99,10 @@ for kind in kinds:
     if trainer.accelerator.is_main_process:
         torch.save(weights, Path(folder) / f"{kind}.pt")
 if torch.distributed.is_initialized():
-    # Exiting with the threads of gloo alive may abort (pytorch issue 190489).
+    # Ending the interpreter, or the group, with the threads of gloo alive may abort (pytorch
+    # issue 190489): leave at once, when both have written what they have to.
     torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    os._exit(0)
 """
 
 KINDS = [
