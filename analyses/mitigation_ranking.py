@@ -15,8 +15,8 @@ from interfere.study.frontier import read_comparison
 
 PANELS = {
     "area_gain": "area under the frontier,\nmore than SFT's",
-    "net_loss_0.9_beyond": "net loss at plasticity .9,\nbeyond the control",
-    "net_loss_end_beyond": "net loss at the end,\nbeyond the control",
+    "net_loss_0.9": "net loss\nat plasticity .9",
+    "net_loss_end": "net loss\nat the end",
     "forwards": "forward passes,\ntimes SFT's",
 }
 

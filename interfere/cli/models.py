@@ -69,7 +69,7 @@ def train(
     epochs: Annotated[float, typer.Option(help="passes over the facts")] = 24,
     learning_rate: Annotated[float, typer.Option(help="peak, AdamW")] = 1e-4,
     batch_size: Annotated[int, typer.Option(help="facts a step")] = 32,
-    seed: Annotated[int, typer.Option(min=0, help="of the data order")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of order and draws")] = 0,
     relation: Relations = None,
     limit: Limit = None,
     column: Columns = None,
@@ -81,7 +81,7 @@ def train(
     from interfere.training.names import named_mitigation
     from interfere.training.train import train as tune
 
-    chosen = named_mitigation(mitigation, read_settings(settings))
+    chosen = named_mitigation(mitigation, read_settings(settings), seed=seed)
     split = Split.for_training(read_facts(facts, relation, limit, column))
     if old is not None:
         known = read_facts(old, relation, limit, column)

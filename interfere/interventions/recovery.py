@@ -106,6 +106,9 @@ def recovery(
     Raises:
         InputError: fewer than 8 forgotten facts, all of one answer where answers are
             halved, too few others, a setting out of range.
+
+    Source: after the recovery of arXiv 2501.13453 (half of the forgotten is trained on, the
+    other half tested); its two controls, kept and never-known facts, are ours.
     """
     if halvings < 1:
         raise InputError(f"halvings must be at least 1, got {halvings}")

@@ -59,6 +59,9 @@ def remove_directions(
     Raises:
         InputError: models of unlike shapes, directions below 1, or no such matrix that
             training changed.
+
+    Source: arXiv 2610.08718: the top singular direction of each weight delta, against a
+    random removal of rank 1 and equal norm.
     """
     if directions < 1:
         raise InputError(f"directions must be at least 1, got {directions}")

@@ -86,6 +86,9 @@ def domain_classifier(
     Raises:
         InputError: fewer facts than folds in a set, fewer answers than folds, labels for
             one set only, or as in `metrics.place`.
+
+    Source: the classifier two-sample test, Lopez-Paz & Oquab 2017, arXiv 1610.06545; here by
+    AUC, with answers held out together.
     """
     x, y = place(old, new, "euclidean", name=name, least=folds)
     if (old_answers is None) != (new_answers is None):

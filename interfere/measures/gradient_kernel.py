@@ -27,6 +27,9 @@ class GradientKernel:
 
     A step with learning rate η on the mean over N answer tokens that hold fact j's changes
     fact i's loss by -η ⟨gᵢ, gⱼ⟩ / N to first order. Add up the components that are trained.
+
+    Source: one checkpoint's term of TracIn, arXiv 2002.08484, eq. 1; after Adam's step in
+    place of plain descent, LESS, arXiv 2402.04333.
     """
 
     optimizer: Optimizer

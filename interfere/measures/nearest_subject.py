@@ -58,6 +58,9 @@ def nearest_subject_share(
 
     Raises:
         InputError: rows that don't match, or a NaN or infinite activation.
+
+    Source: ours; that wrong answers come from overlapping neighbours is what arXiv 2604.15574
+    says.
     """
     x, y = as_rows(old, "old"), as_rows(new, "new")
     if not len(x) == len(right) == len(responses) or len(y) != len(new_facts):

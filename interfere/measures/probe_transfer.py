@@ -26,6 +26,9 @@ class ProbeTransfer:
     """The same facts read by probes that were trained before and after.
 
     Of the fall that the old probe sees, before - carried = erased + misread.
+
+    Source: linear probes, Alain & Bengio 2016, arXiv 1610.01644; the split of the fall by
+    probes of both times is ours.
     """
 
     before: Interval

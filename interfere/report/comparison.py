@@ -24,14 +24,14 @@ def comparison_table(table: pd.DataFrame) -> Table:
         ],
     )
     for row in table.sort_values("area", ascending=False).to_dict("records"):
-        reached = row.get("net_loss_0.9_beyond_reached") is not False
+        reached = row.get("net_loss_0.9_reached") is not False
         view.add_row(
             str(row["arm"]),
             str(row["chosen"]),
             number(row["area"]),
             with_interval(row, "area_gain"),
-            with_interval(row, "net_loss_0.9_beyond") if reached else "not reached",
-            with_interval(row, "net_loss_end_beyond"),
+            with_interval(row, "net_loss_0.9") if reached else "not reached",
+            with_interval(row, "net_loss_end"),
             number(row["plasticity"]),
             *(
                 "–" if np.isnan(row.get(name, np.nan)) else f"{row[name]:.2f}×"

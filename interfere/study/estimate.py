@@ -8,7 +8,8 @@ import torch
 
 from interfere import cache
 from interfere.errors import InputError
-from interfere.study.selection import candidates, check_arm
+from interfere.study.search import tries
+from interfere.study.selection import check_arm
 from interfere.study.study import Architecture, Study
 from interfere.training.train import step_count
 
@@ -63,7 +64,7 @@ def estimate(study: Study) -> Estimate:
     sizes, net = study.split, study.architecture
     rows = sizes.known + sizes.unknown
     steps = step_count(rows, study.train.epochs, study.train.batch_size)
-    tried = sum(len(candidates(arm)) for arm in study.arms if arm.sweep)
+    tried = sum(tries(arm, study.select.search) for arm in study.arms)
     runs = len(study.arms) * len(study.seeds) + tried * len(study.select.seeds)
     flops = _flops(study, net, rows, steps, runs)
     total = sum(flops.values())

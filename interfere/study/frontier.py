@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from interfere import cache
 from interfere.errors import InputError
 from interfere.measures.frontier import frontier_area
-from interfere.study.headline import LEVELS, control_arm, read
+from interfere.study.headline import LEVELS, control_arm, loss_columns, read
 from interfere.study.outcomes import loss, of_arms, seeds_of
 from interfere.study.selection import FILE as CHOICES
 from interfere.study.study import Arm, plain_sft
@@ -101,10 +101,11 @@ def comparison(study: Path) -> pd.DataFrame:
 
     Columns arm, mitigation, settings, learning_rate, chosen (what a sweep decided, as text),
     area with `…_low`, `…_high`, `…_seeds_low`, `…_seeds_high`; area_gain (over plain SFT,
-    likewise with ends, paired); net_loss_<level>_beyond (less the control's) with ends and
-    `…_reached`; plasticity (at the end); and by run cost_rows, cost_teacher_rows,
-    cost_measured_rows, cost_seconds, `forwards` (all of these rows, a row forward and
-    backward counting three, relative to plain SFT's) and relative_seconds.
+    likewise with ends, paired); net_loss_<level> and net_loss_<level>_beyond (less the
+    control's) as in headline.csv; plasticity (at the end); and by run cost_rows,
+    cost_teacher_rows, cost_measured_rows, cost_asked_rows, cost_seconds, `forwards` (all of
+    these rows, a row forward and backward counting three, relative to plain SFT's) and
+    relative_seconds.
     """
     configuration, results, facts = read(study)
     control = control_arm(configuration)
@@ -138,21 +139,14 @@ def comparison(study: Path) -> pd.DataFrame:
         own = of_arms(facts, name, control)
         for level in LEVELS:
             at = loss(own, name, level, control=control, repaired=bool(arm.repair))
-            column = f"net_loss_{level}_beyond"
-            row[f"{column}_reached"] = at.reached
-            interval = (at.beyond_control or at.interval) if at.reached else None
-            row[column] = np.nan if interval is None else interval.value
-            for end in ("low", "high"):
-                row[f"{column}_{end}"] = (
-                    np.nan if interval is None else getattr(interval, end)
-                )
+            row |= loss_columns(f"net_loss_{level}", at)
         rows.append(row | (dict(costs.loc[name]) if name in costs.index else {}))
     table = pd.DataFrame(rows)
-    spent = ["cost_rows", "cost_teacher_rows", "cost_measured_rows"]
+    spent = ["cost_rows", "cost_teacher_rows", "cost_measured_rows", "cost_asked_rows"]
     if set(spent) <= set(table.columns):
-        # a row forward and backward is three forwards, a teacher's one
+        # a row forward and backward is three forwards, one that is asked a single one
         forwards = 3 * (table["cost_rows"] + table["cost_measured_rows"])
-        forwards = forwards + table["cost_teacher_rows"]
+        forwards = forwards + table["cost_teacher_rows"] + table["cost_asked_rows"]
         base = table["mitigation"] == "none"
         seconds = table["cost_seconds"]
         table["forwards"] = forwards / forwards[base].iloc[0] if base.any() else np.nan

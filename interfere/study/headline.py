@@ -99,7 +99,7 @@ def headline(study: Path) -> pd.DataFrame:
         for prefix, by_level in found.items():
             for level in LEVELS:
                 name = f"{prefix}net_loss_{level}"
-                row |= _columns(name, by_level.get((arm.name, level)))
+                row |= loss_columns(name, by_level.get((arm.name, level)))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -126,7 +126,8 @@ def _ends(name: str, found: Mapping[str, Any] | pd.Series | None) -> dict[str, f
     }
 
 
-def _columns(name: str, found: Loss | None) -> dict[str, object]:
+def loss_columns(name: str, found: Loss | None) -> dict[str, object]:
+    """A loss and what is beyond the control's as columns, and whether it was reached."""
     if found is None or not found.reached:
         return {name: np.nan, f"{name}_reached": False if found is not None else None}
     row: dict[str, object] = {f"{name}_reached": True}

@@ -15,7 +15,7 @@ import torch
 from interfere import cache
 from interfere.errors import InputError
 
-RESULTS_VERSION = 8
+RESULTS_VERSION = 9
 """Raised whenever a result of the same configuration changes."""
 
 LIBRARIES = ("interfere", "torch", "transformers", "transformer-lens", "h5py", "numpy")

@@ -176,7 +176,9 @@ def _trained(job: Job, start: Model, callbacks: list[TrainerCallback], cost: Cos
         start,
         job.split,
         mitigation=named_mitigation(
-            job.arm.mitigation, {} if job.arm.repair else job.arm.settings
+            job.arm.mitigation,
+            {} if job.arm.repair else job.arm.settings,
+            seed=job.seed,
         ),
         steps=job.steps,
         learning_rate=job.arm.learning_rate or options.learning_rate,

@@ -122,8 +122,8 @@ class Arm(_Section):
     learning_rate: float | None = Field(None, gt=0, description="None: the study's")
     sweep: dict[str, tuple[Any, ...]] = Field(
         {},
-        description="values by setting (or learning_rate), all combinations of which are "
-        "tried on validation facts",
+        description="values by setting (or learning_rate), tried on validation facts as "
+        "select.search says; from small to large for a climb",
     )
 
     @property
@@ -150,6 +150,12 @@ class Selection(_Section):
     )
     level: float = Field(
         0.9, gt=0, le=1, description="plasticity at which net losses are compared"
+    )
+    search: Literal["all", "climb"] = Field(
+        "all",
+        description="all: every combination of a sweep's values; climb: from the middle of "
+        "each list to the best of the neighbours, one value changed at a time, until none is "
+        "better",
     )
 
 

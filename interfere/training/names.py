@@ -1,6 +1,7 @@
 """Mitigations by the names that studies and the command line call them."""
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -35,8 +36,12 @@ MITIGATIONS: dict[str, Callable[..., Mitigation]] = {
 """Call with the mitigation's own settings as keywords; plain fine-tuning has none."""
 
 
-def named_mitigation(name: str | None, settings: Mapping[str, Any]) -> Mitigation | None:
+def named_mitigation(
+    name: str | None, settings: Mapping[str, Any], *, seed: int = 0
+) -> Mitigation | None:
     """The mitigation of this name with these settings; None for plain fine-tuning.
+
+    `seed`: of what the mitigation draws, where the settings give none.
 
     Raises:
         InputError: an unknown name, or a setting that the mitigation doesn't have or take.
@@ -51,7 +56,9 @@ def named_mitigation(name: str | None, settings: Mapping[str, Any]) -> Mitigatio
         raise InputError(
             f"no mitigation {name!r}; {hint}there are {', '.join(MITIGATIONS)}"
         )
+    made = MITIGATIONS[name]
+    drawn = {"seed": seed} if "seed" in inspect.signature(made).parameters else {}
     try:
-        return MITIGATIONS[name](**settings)
+        return made(**{**drawn, **settings})
     except TypeError as error:
         raise InputError(f"{name}: {error}; its fields are in its documentation") from None

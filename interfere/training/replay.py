@@ -57,7 +57,7 @@ class Replay:
             facts = _by_popularity(facts)
         facts = facts[: self.count]
         if self.answers == "own":
-            start.cost.measured_rows += len(facts)
+            start.cost.asked_rows += len(facts)
             facts = _answered(model, facts)
         rows = FactRows(facts, model.tokenizer)
         return AddedRows([rows[i] for i in range(len(rows))], self.ratio)

@@ -23,33 +23,35 @@ from interfere.training.mitigation import Start
 
 @dataclass(frozen=True)
 class StabilityStopping:
-    """Stops once the net loss of Known facts is above `limit`, and goes back to the last
-    check where it was not.
+    """Stops once the net loss of Known facts is above `limit` at `patience` checks in a row,
+    or at the last, and goes back to the last check where it was not.
 
     Facts that were right at the start and are wrong, less the reverse, as a share; asked
-    every steps // `checks` optimizer steps and at the end, greedily, zero-shot.
+    at most `checks` times, at equal distances and at the end, greedily, zero-shot.
 
     Cost: so many times the facts forward; memory, and room in each checkpoint, of one copy
     of the weights. Known to fail:
     forgetting comes with the new facts, so stopping early leaves these half learnt; and a
-    dip that would have recovered stops it too.
+    dip that would have recovered stops it too, unless `patience` outlasts it.
 
     Raises:
-        InputError: limit below 0, checks below 1.
+        InputError: limit below 0, checks or patience below 1.
 
     Source: arXiv 2405.05904, section 4 (early stopping at the development set's maximum).
     """
 
     limit: float = 0.02
     checks: int = 20
+    patience: int = 1
     facts: FactSet | None = None
     """None: those that this training may spend."""
 
     def __post_init__(self) -> None:
         if not self.limit >= 0:
             raise InputError(f"limit must be 0 or more, got {self.limit}")
-        if self.checks < 1:
-            raise InputError(f"checks must be 1 or more, got {self.checks}")
+        for name in ("checks", "patience"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
     def callback(self, start: Start) -> TrainerCallback:
         """What looks on.
@@ -68,6 +70,7 @@ class _Stops(TrainerCallback):
         self._facts = facts
         self._first = math.nan
         self._good: dict[str, Tensor] = {}
+        self._above = 0
         self._stopped = False
 
     def on_train_begin(
@@ -85,12 +88,17 @@ class _Stops(TrainerCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """How many were right at the start, and the weights to go back to."""
-        return {"first": self._first, "good": self._good, "stopped": self._stopped}
+        return {
+            "first": self._first,
+            "good": self._good,
+            "above": self._above,
+            "stopped": self._stopped,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up how it stood at a checkpoint."""
         self._first, self._good = state["first"], state["good"]
-        self._stopped = state["stopped"]
+        self._above, self._stopped = state["above"], state["stopped"]
 
     def on_step_end(
         self,
@@ -100,14 +108,19 @@ class _Stops(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Look, and stop if too much is lost."""
-        apart = max(1, state.max_steps // self._options.checks)
+        apart = math.ceil(state.max_steps / self._options.checks)
         due = not state.global_step % apart or state.global_step == state.max_steps
         if not due and not self._stopped:
             return
         network = kwargs["model"]
-        if not self._stopped and self._first - self._right(network) <= self._options.limit:
-            self._keep(network)
-            return
+        if not self._stopped:
+            if self._first - self._right(network) <= self._options.limit:
+                self._above = 0
+                self._keep(network)
+                return
+            self._above += 1
+            if self._above < self._options.patience and state.global_step < state.max_steps:
+                return
         self._stopped = True  # training that resumes from here makes a step and goes back
         with torch.no_grad():
             for name, parameter in network.named_parameters():
@@ -116,7 +129,7 @@ class _Stops(TrainerCallback):
         control.should_training_stop = True
 
     def _right(self, network: PreTrainedModel) -> float:
-        self._start.cost.measured_rows += len(self._facts)
+        self._start.cost.asked_rows += len(self._facts)
         model = Model("early stopping", network, self._model.tokenizer)
         return float(ask(model, self._facts, sampling=False).right.mean())
 

@@ -176,7 +176,7 @@ class ChosenFacts(Sequence[Row]):
             return _random(len(facts), options.seed, step)
         if options.spend == "fallen":
             now = fact_logprobs(model, facts)
-            start.cost.measured_rows += len(facts)
+            start.cost.asked_rows += len(facts)
             if self._first is not None:
                 return self._first - now
             self._first = now
@@ -223,10 +223,11 @@ class ChosenRows:
         if self._facts is None:
             return _random(len(start.rows), self._options.seed, step)
         model = Model("student", network, start.model("targeted distillation").tokenizer)
-        start.cost.measured_rows += len(self._facts) + len(start.rows)
+        looked = len(self._facts) + len(start.rows)
         if spend == "overlap":
+            start.cost.asked_rows += looked
             return row_overlap(model, self._facts, start)
-        start.cost.measured_rows += min(SAMPLE, len(start.rows))
+        start.cost.measured_rows += looked + min(SAMPLE, len(start.rows))
         return row_harm(model, self._facts, start)
 
 

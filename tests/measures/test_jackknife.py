@@ -80,6 +80,21 @@ def clustered(seed: int, answers: int, facts: int) -> tuple[np.ndarray, np.ndarr
     return before.reshape(-1, 5), (after @ mix).reshape(-1, 6)
 
 
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize("shared", [0.0, 1.0])
+def test_p_is_uniform_under_the_null(shared):
+    """Means of nothing, in 60 answers of one to six facts, which may move together."""
+    answers = np.repeat(range(60), np.arange(60) % 6 + 1)
+    found = []
+    for seed in range(2000):
+        generator = np.random.default_rng(seed)
+        x = generator.normal(size=len(answers))
+        x += shared * generator.normal(size=60)[answers]
+        p = jackknife(lambda kept, x=x: x[kept].mean(), answers, seed=seed).p_value
+        found.append(float(p))
+    assert stats.kstest(found, "uniform").pvalue > 0.001
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("types_unchecked")
 @pytest.mark.parametrize("answers", [40, 100])

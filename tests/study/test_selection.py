@@ -2,11 +2,14 @@
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from interfere.errors import InputError
 from interfere.study.load import load_study
-from interfere.study.selection import _read, _score, candidates, check_arm
+from interfere.study.search import Search, candidates, neighbours, score, tries
+from interfere.study.selection import _read, check_arm
 from interfere.study.study import Arm
 
 NAN = float("nan")
@@ -50,7 +53,7 @@ def test_an_arm_without_a_sweep_is_its_own_candidate():
     ],
 )
 def test_which_is_chosen(better, worse):
-    assert _score(better) < _score(worse)
+    assert score(better) < score(worse)
 
 
 def test_loss_is_read_where_the_level_is_reached(tmp_path):
@@ -66,6 +69,53 @@ def test_loss_is_read_where_the_level_is_reached(tmp_path):
     plasticity, lost = _read(tmp_path, 0.9)
     assert plasticity == 1
     assert lost == pytest.approx(0.2)
+    # a repair's first evaluation is as far as it goes: no way leads there from the start
+    assert _read(tmp_path, 0.5)[1] == pytest.approx(0.1 * 0.5 / 0.8)
+    assert _read(tmp_path, 0.5, repaired=True)[1] == pytest.approx(0.1)
+
+
+@given(
+    st.lists(st.integers(1, 7), min_size=1, max_size=3).flatmap(
+        lambda sizes: st.tuples(
+            st.just(sizes), st.tuples(*(st.integers(0, size - 1) for size in sizes))
+        )
+    )
+)
+def test_a_climb_ends_where_no_neighbour_is_better(drawn):
+    """On a bowl, which has one bottom, it finds that from anywhere, and tries each place once."""
+    sizes, bottom = drawn
+    sweep = {f"setting {i}": list(range(size)) for i, size in enumerate(sizes)}
+    search = Search(arm(sweep=sweep), "climb")
+    while wanted := search.wanted():
+        assert not set(wanted) & set(search.found)
+        for place in wanted:
+            depth = sum((a - b) ** 2 for a, b in zip(place, bottom, strict=True))
+            search.found[place] = [(1.0, float(depth))]
+    assert search.best == bottom
+    best = search.found[search.best]
+    assert all(search.found[place] >= best for place in neighbours(search.best, sizes))
+
+
+def test_a_climb_begins_in_the_middle_and_follows_what_learns():
+    one = arm(
+        mitigation="ewc", sweep={"strength": [1, 2, 3], "learning_rate": [1e-4, 2e-4]}
+    )
+    search = Search(one, "climb")
+    assert search.wanted() == [(1, 1)]
+    search.found[1, 1] = [(0.5, NAN)]
+    assert search.wanted() == [(0, 1), (2, 1), (1, 0)]
+    search.found |= {(0, 1): [(0.95, 0.3)], (2, 1): [(0.2, NAN)], (1, 0): [(0.4, NAN)]}
+    assert search.wanted() == [(0, 0)]
+    search.found[0, 0] = [(0.92, 0.3)]  # a draw: the first in the lists is taken
+    assert search.wanted() == []
+    chosen = search.candidate(search.best)
+    assert (chosen.settings, chosen.learning_rate) == ({"strength": 1}, 1e-4)
+
+
+def test_how_many_settings_a_search_tries():
+    one = arm(sweep={"a": [1, 2, 3, 4, 5], "b": [1, 2, 3, 4, 5]})
+    assert (tries(arm(), "climb"), tries(one, "all"), tries(one, "climb")) == (0, 25, 11)
+    assert tries(arm(sweep={"a": [1, 2]}), "climb") == 2
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,35 @@ def test_goes_to_the_end_where_nothing_is_lost(taught, split):
     assert steps.last == 5
 
 
-@pytest.mark.parametrize("settings", [{"limit": -0.1}, {"checks": 0}])
+def test_patience_outlasts_a_dip(taught, split):
+    """A first epoch on other facts loses some that come back: with patience it goes on."""
+    settings = {"steps": 12, "learning_rate": 3e-3, "batch_size": 8}
+    ends = {}
+    for patience in (1, 3):
+        steps = Steps()
+        stopping = StabilityStopping(
+            limit=0.0, checks=12, patience=patience, facts=split.known
+        )
+        new = split.for_training(split.unknown)
+        train(taught, new, mitigation=stopping, callbacks=[steps], **settings)
+        ends[patience] = steps.last
+    assert ends[3] >= ends[1] + 2
+
+
+@pytest.mark.parametrize(("steps", "checks"), [(39, 20), (40, 20), (5, 20), (21, 20)])
+def test_no_more_checks_than_asked(taught, split, monkeypatch, steps, checks):
+    asked = []
+    monkeypatch.setattr(
+        "interfere.training.stability_stopping.ask",
+        lambda *a, **k: asked.append(1) or ask(*a, **k),
+    )
+    known = split.known_only
+    stopping = StabilityStopping(limit=1.0, checks=checks, facts=split.known)
+    train(taught, known, mitigation=stopping, steps=steps, learning_rate=1e-6)
+    assert len(asked) - 1 <= checks
+
+
+@pytest.mark.parametrize("settings", [{"limit": -0.1}, {"checks": 0}, {"patience": 0}])
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(InputError, match="must be"):
         StabilityStopping(**settings)

@@ -34,6 +34,19 @@ def test_harmful_rows_are_chosen(model, begin, split):
     assert start.cost.measured_rows == 4 + 18 + 18
 
 
+def test_looking_is_counted_as_what_it_takes(model, begin, split):
+    """A forward alone for overlap and for asking who fell, forward and backward for risk."""
+    overlap, risk, fallen = begin(model), begin(model), begin(model)
+    weights(model, overlap, spend="overlap")
+    assert (overlap.cost.asked_rows, overlap.cost.measured_rows) == (4 + 18, 0)
+    TargetedDistillation("risk").added_rows(risk).refresh(model.network, 0)
+    assert (risk.cost.asked_rows, risk.cost.measured_rows) == (0, 4 + 18)
+    added = TargetedDistillation("fallen", refresh=2).added_rows(fallen)
+    for step in (0, 1, 2):
+        added.refresh(model.network, step)
+    assert (fallen.cost.asked_rows, fallen.cost.measured_rows) == (4 + 4, 4 + 18)
+
+
 def test_uniform_is_drawn_anew_when_due(model, begin):
     spender = TargetedDistillation("uniform", refresh=5).spending(begin(model))
     draws = [spender(NUMBERS, model.network, step) for step in range(11)]
