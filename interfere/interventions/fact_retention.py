@@ -162,6 +162,10 @@ class FactRetentionCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Put into the checkpoint how the facts stood at the start, and what was seen."""
+        self.keep(args, state)
+
+    def keep(self, args: TrainingArguments, state: TrainerState) -> None:
+        """The same, for a trainer that asks earlier: see `training.checkpoints.KeepsFile`."""
         path = self._file(args, state)
         if (
             self._watch is None

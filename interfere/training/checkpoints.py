@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from transformers import TrainerState, TrainingArguments
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
@@ -33,6 +34,15 @@ class Resumes(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave."""
+        ...
+
+
+@runtime_checkable
+class KeepsFile(Protocol):
+    """A callback with a file of its own in each checkpoint."""
+
+    def keep(self, args: TrainingArguments, state: TrainerState) -> None:
+        """Write it into the checkpoint of this step, whose folder is there."""
         ...
 
 

@@ -19,6 +19,7 @@ from interfere.models.head import body, plain_weight, unembed
 from interfere.models.model import Model
 from interfere.training.cached_teacher import CachedTeacher
 from interfere.training.checkpoints import (
+    KeepsFile,
     checkpoint_folder,
     last_whole,
     mark_whole,
@@ -189,6 +190,9 @@ class InterferenceTrainer(NumberedTrainer):
         folder = checkpoint_folder(self.args.output_dir, self.state.global_step)
         if self.args.should_save:  # before Trainer, which takes older ones away at its end
             write_states(folder, self._mitigations, self._resumed, self._began_from)
+            for callback in self.callback_handler.callbacks:
+                if isinstance(callback, KeepsFile):  # `on_save` comes after the whole mark
+                    callback.keep(self.args, self.state)
         super()._save_checkpoint(*arguments, **named)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:

@@ -9,7 +9,13 @@ import torch
 from chat_templates import with_template
 from datasets import Dataset
 from tiny_models import places, tiny_model
-from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import SFTConfig, SFTTrainer
 
 from interfere.errors import InputError
@@ -19,8 +25,10 @@ from interfere.interventions.asking import Questions
 from interfere.interventions.fact_retention import FactRetentionCallback
 from interfere.knowledge.splits import Split
 from interfere.training.chat_rows import chat_rows
+from interfere.training.checkpoints import last_whole
 from interfere.training.rows import FactRows, collate
 from interfere.training.train import train
+from interfere.training.trainer import InterferenceTrainer
 
 REPORTED = {"stability", "net_loss", "dip", "erosion", "drift"}
 HOOK = "blocks.2.hook_out"
@@ -126,6 +134,31 @@ def test_what_comes_back_is_said(nano, known):
     assert set(lost["change"]) <= {"dip", "erosion"}
     assert set(back["change"]) == {"back"}
     assert sorted(lost["fact"]) == sorted(back["fact"])
+
+
+class Killed(TrainerCallback):
+    """Stands for a kill just after a checkpoint was marked whole."""
+
+    def on_save(self, args, state, control, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_a_whole_checkpoint_holds_how_facts_stood(nano, known, tmp_path):
+    watch = FactRetentionCallback(known[:8], every=2, tokenizer=nano.tokenizer)
+    trainer = InterferenceTrainer(
+        nano.copy().network,
+        TrainingArguments(
+            **arguments(tmp_path, max_steps=2, save_strategy="steps", save_steps=1)
+        ),
+        train_dataset=FactRows(known[8:40], nano.tokenizer),
+        data_collator=collate,
+        callbacks=[Killed(), watch],
+    )
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    folder = last_whole(tmp_path)
+    assert folder is not None
+    assert len(list(folder.glob("fact_retention-*"))) == 1
 
 
 def test_a_training_that_resumes_counts_from_the_start(nano, known, tmp_path, caplog):
