@@ -8,6 +8,7 @@ import pytest
 import torch
 from chat_templates import with_template
 from datasets import Dataset
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_models import places, tiny_model
 from transformers import (
     Trainer,
@@ -159,6 +160,18 @@ def test_a_whole_checkpoint_holds_how_facts_stood(nano, known, tmp_path):
     folder = last_whole(tmp_path)
     assert folder is not None
     assert len(list(folder.glob("fact_retention-*"))) == 1
+
+
+def test_what_is_reported_reaches_tensorboard(nano, known, tmp_path, monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    callback = FactRetentionCallback(known[:16], every=2)
+    trained(nano, known, tmp_path, [callback], max_steps=4, report_to=["tensorboard"])
+    (events,) = (tmp_path / "board").rglob("events.*")
+    board = EventAccumulator(str(events.parent)).Reload()
+    for name in REPORTED:
+        seen = {at.step: at.value for at in board.Scalars(f"train/retention/{name}")}
+        told = dict(zip(callback.history["step"], callback.history[name], strict=True))
+        assert seen == pytest.approx(told, rel=1e-5)
 
 
 def test_a_training_that_resumes_counts_from_the_start(nano, known, tmp_path, caplog):
