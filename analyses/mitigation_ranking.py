@@ -25,6 +25,11 @@ def tabulate(table: pd.DataFrame) -> pd.DataFrame:
     """Arms by the area under their frontier, best first."""
     if len(table) < 2:
         raise InputError("the study has one arm that learns new facts: nothing to rank")
+    if missing := sorted({*PANELS} - {*table.columns}):
+        raise InputError(
+            f"comparison.csv lacks {missing[0]!r}, as those of earlier versions do; "
+            "`interfere reproduce` writes it anew"
+        )
     kept = ["arm", "settings", "learning_rate", "plasticity"]
     for column in PANELS:
         ends = [f"{column}{end}" for end in ("", "_low", "_high", "_reached")]

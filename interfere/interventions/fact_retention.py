@@ -162,16 +162,14 @@ class FactRetentionCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Put into the checkpoint how the facts stood at the start, and what was seen."""
-        self.keep(args, state)
+        self.write_into_checkpoint(args, state)
 
-    def keep(self, args: TrainingArguments, state: TrainerState) -> None:
-        """The same, for a trainer that asks earlier: see `training.checkpoints.KeepsFile`."""
+    def write_into_checkpoint(self, args: TrainingArguments, state: TrainerState) -> None:
+        """The same, for a trainer that asks earlier: see `WritesIntoCheckpoint`."""
+        if self._watch is None or not state.is_world_process_zero:
+            return
         path = self._file(args, state)
-        if (
-            self._watch is None
-            or not state.is_world_process_zero
-            or not path.parent.is_dir()
-        ):
+        if not path.parent.is_dir():
             return
         seen = {"rows": self._rows, "flips": self._flips, "stopped_at": self.stopped_at}
         with cache.whole_file(path) as draft:

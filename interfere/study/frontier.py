@@ -142,11 +142,8 @@ def comparison(study: Path) -> pd.DataFrame:
             row |= loss_columns(f"net_loss_{level}", at)
         rows.append(row | (dict(costs.loc[name]) if name in costs.index else {}))
     table = pd.DataFrame(rows)
-    spent = ["cost_rows", "cost_teacher_rows", "cost_measured_rows", "cost_asked_rows"]
-    if set(spent) <= set(table.columns):
-        # a row forward and backward is three forwards, one that is asked a single one
-        forwards = 3 * (table["cost_rows"] + table["cost_measured_rows"])
-        forwards = forwards + table["cost_teacher_rows"] + table["cost_asked_rows"]
+    if "cost_rows" in table:
+        forwards = forward_passes(table)
         base = table["mitigation"] == "none"
         seconds = table["cost_seconds"]
         table["forwards"] = forwards / forwards[base].iloc[0] if base.any() else np.nan
@@ -154,6 +151,15 @@ def comparison(study: Path) -> pd.DataFrame:
             seconds / seconds[base].iloc[0] if base.any() else np.nan
         )
     return table
+
+
+def forward_passes(costs: pd.DataFrame) -> pd.Series:
+    """Of rows: one that goes forward and backward is three, one that is asked is one.
+
+    Takes the columns of `training.cost.Cost` under the names that results have (`cost_rows`).
+    """
+    trained = 3 * (costs["cost_rows"] + costs["cost_measured_rows"])
+    return trained + costs["cost_teacher_rows"] + costs["cost_asked_rows"]
 
 
 def write_comparison(study: Path) -> pd.DataFrame:

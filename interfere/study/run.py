@@ -227,10 +227,10 @@ def _repaired(job: Job, start: Model, tuned: Model) -> pd.DataFrame:
 
 
 def _carried_on(job: Job, table: pd.DataFrame) -> pd.DataFrame:
-    """A run that stopped early stands at later steps where it stopped."""
+    """A run that stopped early stands where it stopped at all steps that it has not seen."""
     last = int(table["step"].max())
-    later = [step for step in job.evaluated if step > last]
-    ends = [table[table["step"] == last].assign(step=step) for step in later]
+    unseen = sorted(set(job.evaluated) - set(table["step"]))
+    ends = [table[table["step"] == last].assign(step=step) for step in unseen]
     table = pd.concat([table, *ends], ignore_index=True)
     return table[table["step"].isin({0, *job.evaluated})]
 

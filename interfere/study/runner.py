@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import joblib
-import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from rich.progress import (
     BarColumn,
@@ -25,7 +24,7 @@ from interfere.study.results import gather
 from interfere.study.run import Job, execute
 from interfere.study.selection import check_arm, choose
 from interfere.study.study import Study, plain_control
-from interfere.study.workers import worker_count
+from interfere.study.workers import threads_a_run, worker_count
 
 
 def reproduce(study: Study, say: Callable[[str], None] = lambda _: None) -> Path:
@@ -56,12 +55,15 @@ def _chosen(prepared: Prepared, say: Callable[[str], None]) -> Study:
     def jobs(trial: Study) -> list[Job]:
         planned = plan(replace(prepared, study=trial))
         say(f"{len(planned)} runs to choose settings on validation facts")
-        return [replace(job, selecting=True) for job in planned]
+        # A round of few runs must not train on more threads than one of many: to the last bit,
+        # results depend on them.
+        threads = threads_a_run(prepared.study)
+        return [replace(job, selecting=True, threads=threads) for job in planned]
 
     def run(planned: list[Job]) -> list[Path]:
         return run_all(planned, worker_count(prepared.study, len(planned)))
 
-    return choose(prepared, jobs, run)
+    return choose(prepared, jobs, run, say)
 
 
 def check_measures(prepared: Prepared) -> None:
@@ -103,7 +105,7 @@ def plan(prepared: Prepared) -> list[Job]:
         "start": prepared.recording("held_out", held_out).path,
     }
     digest, candidates = prepared.start.digest, commonest_answers(prepared)
-    workers = worker_count(study, len(study.arms) * len(study.seeds))
+    threads = threads_a_run(study)
     return [
         Job(
             study=study,
@@ -115,7 +117,7 @@ def plan(prepared: Prepared) -> list[Job]:
             references=references,
             candidates=candidates,
             device=prepared.base.device.type,
-            threads=max(1, torch.get_num_threads() // workers),
+            threads=threads,
             root=cache.home() / "runs",
         )
         for seed in study.seeds

@@ -37,8 +37,17 @@ class Search:
 
     @property
     def best(self) -> Place:
-        """The first of the places that scored best."""
-        return min(self.found, key=lambda place: (*score(self.found[place]), place))
+        """Of the places that scored best, the one that was tried first."""
+        return min(self.found, key=lambda place: score(self.found[place]))
+
+    def ends(self, place: Place) -> list[str]:
+        """Settings whose list begins or ends at this place, of those with two values or more."""
+        lists = zip(self.arm.sweep.items(), place, strict=True)
+        return [
+            key
+            for (key, values), i in lists
+            if len(values) > 1 and i in (0, len(values) - 1)
+        ]
 
     def candidate(self, place: Place) -> Arm:
         """The arm with the values of this place, under the same name."""

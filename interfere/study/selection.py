@@ -10,7 +10,7 @@ from interfere import cache
 from interfere.facts.fact import FactSet
 from interfere.interventions.repairs import named_repair
 from interfere.measures.behaviour import crossing
-from interfere.study.preparation import Prepared
+from interfere.study.preparation import Prepared, Say
 from interfere.study.results_folder import results_folder
 from interfere.study.run import Job
 from interfere.study.search import Search, candidates
@@ -35,7 +35,9 @@ def check_arm(arm: Arm) -> None:
             named_repair(one.repair, one.settings, 1.0, FactSet((), "none"))
 
 
-def choose(prepared: Prepared, jobs: Callable[[Study], list[Job]], run: RunAll) -> Study:
+def choose(
+    prepared: Prepared, jobs: Callable[[Study], list[Job]], run: RunAll, say: Say
+) -> Study:
     """The study with every sweep replaced by the setting that lost least at equal learning.
 
     A candidate's net loss on validation facts is read where its plasticity first reaches
@@ -45,29 +47,38 @@ def choose(prepared: Prepared, jobs: Callable[[Study], list[Job]], run: RunAll) 
 
     Writes choices.csv to the results folder: a row a candidate that was tried; arm,
     settings (as text), plasticity (at the end), reached, net_loss (validation, at the
-    level; NaN where not reached), chosen.
+    level; NaN where not reached), chosen, at_end (which of its values is the first or last of
+    its list: one that is chosen there might do better beyond; of lists of two or more).
 
     Args:
         prepared: the study's common start.
         jobs: a study's runs that only choose.
         run: carries jobs out, in their order.
+        say: is told of a setting that was chosen at an end of its list.
     """
     study = prepared.study
     searches = [Search(arm, study.select.search) for arm in study.arms if arm.sweep]
     while wanted := [(one, place) for one in searches for place in one.wanted()]:
         arms = tuple(
-            one.candidate(place).model_copy(update={"name": str(i)})
+            one.candidate(place).model_copy(update={"name": f"{one.arm.name} {i}"})
             for i, (one, place) in enumerate(wanted)
         )
         trial = {"arms": arms, "seeds": study.select.seeds}
         planned = jobs(study.model_copy(update=trial))
+        sought = {arm.name: what for arm, what in zip(arms, wanted, strict=True)}
         for job, folder in zip(planned, run(planned), strict=True):
-            one, place = wanted[int(job.arm.name)]
+            one, place = sought[job.arm.name]
             repaired = job.arm.repair is not None
             found = _read(folder, study.select.level, repaired=repaired)
             one.found.setdefault(place, []).append(found)
     if searches:
         _write(searches, study.name)
+    for one in searches:
+        if ends := one.ends(one.best):
+            say(
+                f"{one.arm.name!r} chose {' and '.join(ends)} at an end of what was tried: "
+                "values beyond might do better"
+            )
     chosen = {one.arm.name: one.candidate(one.best) for one in searches}
     arms_now = tuple(chosen.get(arm.name, arm) for arm in study.arms)
     return study.model_copy(update={"arms": arms_now})
@@ -85,6 +96,7 @@ def _write(searches: list[Search], study: str) -> None:
                 "reached": not np.isnan(losses).any(),
                 "net_loss": float(np.mean(losses)),
                 "chosen": place == one.best,
+                "at_end": ", ".join(one.ends(place)),
             }
             rows.append(row)
     folder = results_folder(study)

@@ -233,6 +233,9 @@ class Study(_Section):
                 f"the arm {swept[0]!r} has a sweep, but split.validation is 0: there are no "
                 "facts to choose settings on"
             )
+        for arm in self.arms:
+            for key, values in arm.sweep.items():
+                _check_list(arm.name, key, values, climbs=self.select.search == "climb")
         if both := [arm.name for arm in self.arms if arm.repair and arm.mitigation]:
             raise ValueError(f"the arm {both[0]!r} has a mitigation and a repair")
         if set(self.select.seeds) & set(self.seeds) and swept:
@@ -261,6 +264,19 @@ class Study(_Section):
 def plain_arm(study: Study) -> Arm | None:
     """Plain SFT: the first arm that learns new facts with nothing added; None without one."""
     return next((arm for arm in study.arms if plain_sft(arm)), None)
+
+
+def _check_list(arm: str, key: str, values: tuple[Any, ...], *, climbs: bool) -> None:
+    if not values:
+        raise ValueError(f"the arm {arm!r} sweeps {key} over no values")
+    if not climbs:
+        return
+    numbers = all(isinstance(value, int | float) for value in values)
+    if not numbers or list(values) != sorted(set(values)):
+        raise ValueError(
+            f"the arm {arm!r} sweeps {key} over {list(values)}; a climb needs numbers from "
+            "small to large, each once"
+        )
 
 
 def _twice(values: Iterable[Any]) -> list[Any]:

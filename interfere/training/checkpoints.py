@@ -38,10 +38,10 @@ class Resumes(Protocol):
 
 
 @runtime_checkable
-class KeepsFile(Protocol):
+class WritesIntoCheckpoint(Protocol):
     """A callback with a file of its own in each checkpoint."""
 
-    def keep(self, args: TrainingArguments, state: TrainerState) -> None:
+    def write_into_checkpoint(self, args: TrainingArguments, state: TrainerState) -> None:
         """Write it into the checkpoint of this step, whose folder is there."""
         ...
 

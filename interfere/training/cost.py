@@ -19,7 +19,8 @@ class Cost:
     measured_rows: int = 0
     """Rows whose gradients a mitigation looked at by itself: a forward and a backward."""
     asked_rows: int = 0
-    """Rows that a mitigation looked at by a forward alone, such as facts that it asked."""
+    """Rows that a mitigation looked at by a forward alone, such as facts that it asked; a
+    further backward pass over one counts as two."""
     seconds: float = 0.0
     """From the mitigations' preparation to the last step, facts asked meanwhile left out."""
 

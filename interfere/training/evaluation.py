@@ -20,6 +20,9 @@ from interfere.models.evaluating import evaluating
 from interfere.models.model import Model
 from interfere.training.cost import Cost
 
+WENT_BACK = "went_back_to"
+"""In the trainer's log: the step whose weights took the place of later ones."""
+
 COLUMNS = ["step", "epoch", "set", "fact", "answer", "right", "logprob"]
 
 
@@ -119,7 +122,12 @@ class FactEvaluation(AtSteps):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """The last step, unless it was asked already."""
+        """The last step, unless it was asked already, or its weights were given up."""
+        back = [row[WENT_BACK] for row in state.log_history if WENT_BACK in row]
+        if back:
+            kept = (own[own["step"] <= back[-1]] for own in self._tables)
+            self._tables = [own for own in kept if len(own)]
+            self._last = -1
         if self._last != state.global_step:
             self._call(kwargs["model"], state)
 

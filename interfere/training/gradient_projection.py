@@ -117,8 +117,10 @@ class _Projection:
             place += size
 
     def _make(self) -> Float[Tensor, "rank parameters"]:
-        counted = len(self._facts) * (1 + max(1, self._options.rank))
-        self._start.cost.measured_rows += counted
+        # one for the sketch or the mean; the span takes a forward, and a backward a direction
+        self._start.cost.measured_rows += len(self._facts)
+        if self._options.rank:
+            self._start.cost.asked_rows += len(self._facts) * (1 + 2 * self._options.rank)
         with evaluating(self._model.network):
             if not self._options.rank:
                 return mean_direction(self._model, self._facts)

@@ -18,6 +18,7 @@ from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.models.answering import ask
 from interfere.models.model import Model
+from interfere.training.evaluation import WENT_BACK
 from interfere.training.mitigation import Start
 
 
@@ -27,7 +28,10 @@ class StabilityStopping:
     or at the last, and goes back to the last check where it was not.
 
     Facts that were right at the start and are wrong, less the reverse, as a share; asked
-    at most `checks` times, at equal distances and at the end, greedily, zero-shot.
+    before the first step and then at most `checks` times, at equal distances and at the end,
+    greedily, zero-shot. Going back is noted in the trainer's `state.log_history`
+    (`went_back_to`, a step), and `FactEvaluation` forgets what it saw of weights that were
+    given up.
 
     Cost: so many times the facts forward; memory, and room in each checkpoint, of one copy
     of the weights. Known to fail:
@@ -71,6 +75,7 @@ class _Stops(TrainerCallback):
         self._first = math.nan
         self._good: dict[str, Tensor] = {}
         self._above = 0
+        self._good_at = 0
         self._stopped = False
 
     def on_train_begin(
@@ -84,20 +89,22 @@ class _Stops(TrainerCallback):
         if state.global_step:  # a training that resumes: the checkpoint said it
             return
         self._first = self._right(kwargs["model"])
-        self._keep(kwargs["model"])
+        self._keep(kwargs["model"], 0)
 
     def state_dict(self) -> dict[str, Any]:
         """How many were right at the start, and the weights to go back to."""
         return {
             "first": self._first,
             "good": self._good,
+            "good_at": self._good_at,
             "above": self._above,
             "stopped": self._stopped,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up how it stood at a checkpoint."""
-        self._first, self._good = state["first"], state["good"]
+        self._first = state["first"]
+        self._good, self._good_at = state["good"], state["good_at"]
         self._above, self._stopped = state["above"], state["stopped"]
 
     def on_step_end(
@@ -116,7 +123,7 @@ class _Stops(TrainerCallback):
         if not self._stopped:
             if self._first - self._right(network) <= self._options.limit:
                 self._above = 0
-                self._keep(network)
+                self._keep(network, state.global_step)
                 return
             self._above += 1
             if self._above < self._options.patience and state.global_step < state.max_steps:
@@ -126,6 +133,7 @@ class _Stops(TrainerCallback):
             for name, parameter in network.named_parameters():
                 if name in self._good:
                     parameter.copy_(self._good[name])
+        state.log_history.append({"step": state.global_step, WENT_BACK: self._good_at})
         control.should_training_stop = True
 
     def _right(self, network: PreTrainedModel) -> float:
@@ -133,6 +141,7 @@ class _Stops(TrainerCallback):
         model = Model("early stopping", network, self._model.tokenizer)
         return float(ask(model, self._facts, sampling=False).right.mean())
 
-    def _keep(self, network: PreTrainedModel) -> None:
+    def _keep(self, network: PreTrainedModel, step: int) -> None:
+        self._good_at = step
         named = network.named_parameters()
         self._good = {n: p.detach().clone() for n, p in named if p.requires_grad}

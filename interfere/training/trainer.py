@@ -19,7 +19,7 @@ from interfere.models.head import body, plain_weight, unembed
 from interfere.models.model import Model
 from interfere.training.cached_teacher import CachedTeacher
 from interfere.training.checkpoints import (
-    KeepsFile,
+    WritesIntoCheckpoint,
     checkpoint_folder,
     last_whole,
     mark_whole,
@@ -191,8 +191,10 @@ class InterferenceTrainer(NumberedTrainer):
         if self.args.should_save:  # before Trainer, which takes older ones away at its end
             write_states(folder, self._mitigations, self._resumed, self._began_from)
             for callback in self.callback_handler.callbacks:
-                if isinstance(callback, KeepsFile):  # `on_save` comes after the whole mark
-                    callback.keep(self.args, self.state)
+                if isinstance(
+                    callback, WritesIntoCheckpoint
+                ):  # `on_save` comes after the whole mark
+                    callback.write_into_checkpoint(self.args, self.state)
         super()._save_checkpoint(*arguments, **named)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:

@@ -104,6 +104,14 @@ def test_net_loss_says_what_was_not_reached():
     assert found.loc["at the end", "value"] == 0.1
 
 
+def test_a_ranking_of_an_earlier_version_is_refused():
+    table = pd.DataFrame(
+        {"arm": ["SFT", "EWC"], "area_gain": 0.0, "net_loss_0.9_beyond": 0.1}
+    )
+    with pytest.raises(InputError, match=r"lacks 'forwards', as those of earlier versions"):
+        script("mitigation_ranking").tabulate(table)
+
+
 def test_forgetting_nothing_counts_as_reached():
     found = script("net_loss_by_arm").tabulate(
         pd.DataFrame([{"arm": "a", "forgetting": 0.0}])

@@ -1,5 +1,7 @@
 """Settings chosen on validation facts."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -9,8 +11,8 @@ from pydantic import ValidationError
 from interfere.errors import InputError
 from interfere.study.load import load_study
 from interfere.study.search import Search, candidates, neighbours, score, tries
-from interfere.study.selection import _read, check_arm
-from interfere.study.study import Arm
+from interfere.study.selection import _read, check_arm, choose
+from interfere.study.study import Arm, Selection, Split, Study
 
 NAN = float("nan")
 
@@ -106,10 +108,81 @@ def test_a_climb_begins_in_the_middle_and_follows_what_learns():
     assert search.wanted() == [(0, 1), (2, 1), (1, 0)]
     search.found |= {(0, 1): [(0.95, 0.3)], (2, 1): [(0.2, NAN)], (1, 0): [(0.4, NAN)]}
     assert search.wanted() == [(0, 0)]
-    search.found[0, 0] = [(0.92, 0.3)]  # a draw: the first in the lists is taken
+    search.found[0, 0] = [(0.92, 0.3)]  # a draw: what was tried first stays
     assert search.wanted() == []
+    assert search.best == (0, 1)
     chosen = search.candidate(search.best)
-    assert (chosen.settings, chosen.learning_rate) == ({"strength": 1}, 1e-4)
+    assert (chosen.settings, chosen.learning_rate) == ({"strength": 1}, 2e-4)
+    assert search.ends((0, 1)) == ["strength", "learning_rate"]
+    assert search.ends((1, 0)) == ["learning_rate"]
+
+
+LOSSES = {  # by strength: of two seeds, at the end, where all is learnt
+    "gentle": {1: (0.5, 0.5), 2: (0.3, 0.2), 4: (0.1, 0.3), 8: (0.2, 0.3), 16: (0.0, 0.9)},
+    "harsh": {1: (0.1, 0.1), 2: (0.2, 0.2), 4: (0.3, 0.3)},
+}
+
+
+@pytest.mark.usefixtures("types_unchecked")
+def test_settings_are_chosen_round_by_round(tmp_path, monkeypatch):
+    """Two arms of unlike length, two seeds; runs whose outcome is known in place of trainings."""
+    monkeypatch.setenv("INTERFERE_CACHE", str(tmp_path))
+    arms = [
+        arm(mitigation="ewc", sweep={"strength": sorted(own)}).model_copy(
+            update={"name": name}
+        )
+        for name, own in LOSSES.items()
+    ]
+    plain = arm().model_copy(update={"name": "plain"})
+    select = Selection(seeds=(7, 8), search="climb")
+    study = Study(name="chosen", split=Split(validation=10), arms=(plain,), select=select)
+    study = study.model_copy(update={"arms": (plain, *arms)})
+    rounds: list[list[str]] = []
+
+    def jobs(trial):
+        return [
+            SimpleNamespace(arm=one, seed=seed) for one in trial.arms for seed in (0, 1)
+        ]
+
+    def run(planned):
+        rounds.append([job.arm.name for job in planned])
+        return [carried_out(job, tmp_path) for job in planned]
+
+    said: list[str] = []
+    found = choose(SimpleNamespace(study=study), jobs, run, said.append)
+    # gentle: 4, then 2 and 8, of which neither is better; harsh: 2, then 1 and 4.
+    assert [len(names) for names in rounds] == [4, 8]
+    assert all(name.startswith(("gentle", "harsh")) for names in rounds for name in names)
+    chosen = {one.name: one.settings for one in found.arms}
+    assert chosen == {"plain": {}, "gentle": {"strength": 4}, "harsh": {"strength": 1}}
+    table = pd.read_csv(tmp_path / "results/chosen/choices.csv")
+    assert table["settings"].tolist() == [
+        *("strength=2", "strength=4", "strength=8"),
+        *("strength=1", "strength=2", "strength=4"),
+    ]
+    assert table["net_loss"].tolist() == pytest.approx(
+        [0.9 * lost for lost in (0.25, 0.2, 0.25, 0.1, 0.2, 0.3)]
+    )
+    assert table[table["chosen"]]["at_end"].fillna("").tolist() == ["", "strength"]
+    assert len(said) == 1
+    assert "'harsh' chose strength at an end" in said[0]
+
+
+def carried_out(job, root):
+    """A run's folder, in which what the settings lose is lost."""
+    name, strength = job.arm.name.split()[0], job.arm.settings["strength"]
+    lost = LOSSES[name][strength][job.seed]
+    rows = [
+        {"set": kind, "step": step, "right": fact < 10 * share}
+        for step, shares in enumerate([(0.0, 1.0), (1.0, 1 - lost)])
+        for kind, share in zip(("unknown", "validation"), shares, strict=True)
+        for fact in range(10)
+    ]
+    # Read at plasticity .9 on the straight line from the start: nine tenths of the loss.
+    folder = root / f"{name}-{strength}-{job.seed}"
+    folder.mkdir()
+    pd.DataFrame(rows).to_parquet(folder / "facts.parquet")
+    return folder
 
 
 def test_how_many_settings_a_search_tries():
@@ -138,13 +211,18 @@ def test_settings_are_refused_before_anything_is_trained(given, message):
     [
         ("split.validation=0", "no facts to choose settings on"),
         ("seeds=[1000]", "select.seeds must differ"),
+        ("arms=[{name: a, mitigation: ewc, sweep: {strength: []}}]", "over no values"),
+        (
+            "select.search=climb; arms=[{name: a, mitigation: ewc, sweep: {strength: [3, 1]}}]",
+            "small to large",
+        ),
         ("evaluate.sets=[unknown]", "leaves out 'held_out'"),
         ("arms=[{name: a, mitigation: ewc, repair: wise-ft}]", "a mitigation and a repair"),
     ],
 )
 def test_studies_that_cannot_choose_are_refused(change, message):
     with pytest.raises((InputError, ValidationError), match=message):
-        load_study("nano-mitigations", [change])
+        load_study("nano-mitigations", change.split("; "))
 
 
 def test_every_arm_of_the_preset_can_be_made():

@@ -1,10 +1,14 @@
 """It stops once too much is lost, and leaves the last good weights."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from transformers import TrainerCallback
 
 from interfere.errors import InputError
 from interfere.models.answering import ask
+from interfere.training.evaluation import FactEvaluation
 from interfere.training.stability_stopping import StabilityStopping
 from interfere.training.train import train
 
@@ -48,32 +52,69 @@ def test_goes_to_the_end_where_nothing_is_lost(taught, split):
     assert steps.last == 5
 
 
-def test_patience_outlasts_a_dip(taught, split):
-    """A first epoch on other facts loses some that come back: with patience it goes on."""
-    settings = {"steps": 12, "learning_rate": 3e-3, "batch_size": 8}
-    ends = {}
-    for patience in (1, 3):
-        steps = Steps()
-        stopping = StabilityStopping(
-            limit=0.0, checks=12, patience=patience, facts=split.known
-        )
-        new = split.for_training(split.unknown)
-        train(taught, new, mitigation=stopping, callbacks=[steps], **settings)
-        ends[patience] = steps.last
-    assert ends[3] >= ends[1] + 2
+class Losses:
+    """`ask` as told: so many of ten facts right at each look."""
+
+    def __init__(self, *right):
+        self.right, self.looks = list(right), 0
+
+    def __call__(self, model, facts, **options):
+        self.looks += 1
+        now = self.right[min(self.looks, len(self.right)) - 1]
+        return SimpleNamespace(right=np.arange(10) < now)
 
 
-@pytest.mark.parametrize(("steps", "checks"), [(39, 20), (40, 20), (5, 20), (21, 20)])
-def test_no_more_checks_than_asked(taught, split, monkeypatch, steps, checks):
-    asked = []
-    monkeypatch.setattr(
-        "interfere.training.stability_stopping.ask",
-        lambda *a, **k: asked.append(1) or ask(*a, **k),
+@pytest.mark.parametrize(
+    ("patience", "right", "stops", "kept"),
+    [
+        (1, (10, 10, 8, 10, 10, 10), 2, 1),
+        (2, (10, 10, 8, 10, 8, 8), 5, 3),  # one alone is a dip; two in a row are not
+        (3, (10, 10, 8, 8, 10, 8), 5, 4),  # at the end there is no time left to come back
+        (3, (10, 10, 8, 8, 10, 9), 5, 5),
+    ],
+)
+def test_patience_outlasts_a_dip(taught, split, monkeypatch, patience, right, stops, kept):
+    """And goes back to the last check that was good, which is what evaluations then hold."""
+    monkeypatch.setattr("interfere.training.stability_stopping.ask", Losses(*right))
+    stopping = StabilityStopping(limit=0.1, checks=5, patience=patience, facts=split.known)
+    asked = FactEvaluation({"known": split.known}, [1, 2, 3, 4, 5], taught.tokenizer)
+    weights, steps = Weights(), Steps()
+    new = split.for_training(split.unknown)
+    settings = {"steps": 5, "learning_rate": 3e-3, "batch_size": 8}
+    tuned = train(
+        taught, new, mitigation=stopping, callbacks=[asked, weights, steps], **settings
     )
-    known = split.known_only
+    assert steps.last == stops
+    for name, parameter in tuned.network.named_parameters():
+        assert parameter.equal(weights.at[kept][name])
+    seen = asked.table["step"].unique().tolist()
+    assert seen == [*range(kept + 1), *([] if kept == stops else [stops])]
+    last = asked.table[asked.table["step"] == seen[-1]]
+    now = ask(tuned, split.known, sampling=False)
+    assert last["logprob"].to_numpy() == pytest.approx(now.logprob)
+
+
+class Weights(TrainerCallback):
+    """A copy of them after each step, before anything goes back."""
+
+    def __init__(self):
+        self.at = {}
+
+    def on_step_end(self, args, state, control, **kwargs):
+        named = kwargs["model"].named_parameters()
+        self.at[state.global_step] = {n: p.detach().clone() for n, p in named}
+
+
+@pytest.mark.parametrize(
+    ("steps", "checks", "looks"), [(39, 20, 20), (40, 20, 20), (5, 20, 5), (21, 4, 4)]
+)
+def test_no_more_checks_than_asked(taught, split, monkeypatch, steps, checks, looks):
+    counted = Losses(10)
+    monkeypatch.setattr("interfere.training.stability_stopping.ask", counted)
     stopping = StabilityStopping(limit=1.0, checks=checks, facts=split.known)
+    known = split.known_only
     train(taught, known, mitigation=stopping, steps=steps, learning_rate=1e-6)
-    assert len(asked) - 1 <= checks
+    assert counted.looks == 1 + looks
 
 
 @pytest.mark.parametrize("settings", [{"limit": -0.1}, {"checks": 0}, {"patience": 0}])
