@@ -3,13 +3,11 @@
 import itertools
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from interfere.study.study import Arm
+from interfere.study.study import Arm, How, ladder
 
-How = Literal["all", "climb"]
 Place = tuple[int, ...]
 """Of a value in each of the sweep's lists."""
 Found = list[tuple[float, float]]
@@ -41,12 +39,12 @@ class Search:
         return min(self.found, key=lambda place: score(self.found[place]))
 
     def ends(self, place: Place) -> list[str]:
-        """Settings whose list begins or ends at this place, of those with two values or more."""
+        """Settings whose ladder begins or ends at this place, of two values or more."""
         lists = zip(self.arm.sweep.items(), place, strict=True)
         return [
             key
             for (key, values), i in lists
-            if len(values) > 1 and i in (0, len(values) - 1)
+            if ladder(values) and len(values) > 1 and i in (0, len(values) - 1)
         ]
 
     def candidate(self, place: Place) -> Arm:

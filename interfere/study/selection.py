@@ -47,8 +47,8 @@ def choose(
 
     Writes choices.csv to the results folder: a row a candidate that was tried; arm,
     settings (as text), plasticity (at the end), reached, net_loss (validation, at the
-    level; NaN where not reached), chosen, at_end (which of its values is the first or last of
-    its list: one that is chosen there might do better beyond; of lists of two or more).
+    level; NaN where not reached), chosen, at_end (settings of which this is the least or the
+    largest value tried: one that is chosen there might do better beyond).
 
     Args:
         prepared: the study's common start.

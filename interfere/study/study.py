@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 """What every library's generator takes."""
 
+How = Literal["all", "climb"]
+"""How a sweep's values are tried."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -151,7 +154,7 @@ class Selection(_Section):
     level: float = Field(
         0.9, gt=0, le=1, description="plasticity at which net losses are compared"
     )
-    search: Literal["all", "climb"] = Field(
+    search: How = Field(
         "all",
         description="all: every combination of a sweep's values; climb: from the middle of "
         "each list to the best of the neighbours, one value changed at a time, until none is "
@@ -266,13 +269,18 @@ def plain_arm(study: Study) -> Arm | None:
     return next((arm for arm in study.arms if plain_sft(arm)), None)
 
 
+def ladder(values: tuple[Any, ...]) -> bool:
+    """Whether these are numbers from small to large, each once."""
+    numbers = all(isinstance(value, int | float) for value in values)
+    return numbers and list(values) == sorted(set(values))
+
+
 def _check_list(arm: str, key: str, values: tuple[Any, ...], *, climbs: bool) -> None:
     if not values:
         raise ValueError(f"the arm {arm!r} sweeps {key} over no values")
     if not climbs:
         return
-    numbers = all(isinstance(value, int | float) for value in values)
-    if not numbers or list(values) != sorted(set(values)):
+    if not ladder(values):
         raise ValueError(
             f"the arm {arm!r} sweeps {key} over {list(values)}; a climb needs numbers from "
             "small to large, each once"

@@ -115,6 +115,8 @@ def test_a_climb_begins_in_the_middle_and_follows_what_learns():
     assert (chosen.settings, chosen.learning_rate) == ({"strength": 1}, 2e-4)
     assert search.ends((0, 1)) == ["strength", "learning_rate"]
     assert search.ends((1, 0)) == ["learning_rate"]
+    words = arm(mitigation="replay", sweep={"answers": ["given", "own"]})
+    assert Search(words, "all").ends((0,)) == []  # nothing lies beyond a word
 
 
 LOSSES = {  # by strength: of two seeds, at the end, where all is learnt
