@@ -75,6 +75,7 @@ def test_help_lists_every_command():
         (["reproduce", "nano", "--set", "seeds=[-1]"], "greater than or equal to 0"),
         (["categorise", "nano", "geonames", "--out", "x.xlsx"], ".csv or .parquet"),
         (["figures", "paper"], "run `interfere reproduce paper` first"),
+        (["tables", "paper"], "run `interfere reproduce paper` first"),
         (["cache", "clean", "everything"], "no part 'everything'"),
         (
             ["train", "nano", "geonames", "--out", "x", "--mitigation", "self-distilation"],

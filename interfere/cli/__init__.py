@@ -16,6 +16,7 @@ app = typer.Typer(
 COMMANDS = (
     studies.reproduce,
     studies.measure,
+    studies.tables,
     studies.figures,
     models.categorise,
     models.train,

@@ -63,6 +63,25 @@ def measure(
     typer.echo(f"tables: {folder}")
 
 
+def tables(
+    study: Annotated[str, typer.Argument(metavar="STUDY")],
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="as Markdown, to be pasted into a page")
+    ] = False,
+) -> None:
+    """Print a finished study's tables again; runs nothing."""
+    quiet()
+    from interfere.report.markdown import markdown
+    from interfere.report.study_tables import study_tables
+    from interfere.study.results import read_results
+
+    for table in study_tables(read_results(study)):
+        if as_markdown:
+            typer.echo(markdown(table))
+        else:
+            show(table)
+
+
 def figures(
     study: Annotated[str, typer.Argument(metavar="STUDY|all")], deep: Deep = False
 ) -> None:
@@ -83,14 +102,12 @@ def _draw(study: str, deep: bool) -> None:
 
 
 def _report(folder: Path) -> None:
-    from interfere.report.comparison import comparison_table
-    from interfere.report.tables import contrast_table, headline_table
+    from interfere.report.study_tables import result_tables
     from interfere.study.frontier import write_comparison
     from interfere.study.headline import write_headline
 
-    headline, contrasts = write_headline(folder)
-    show(headline_table(headline, folder.name))
-    if len(contrasts):
-        show(contrast_table(contrasts))
-    show(comparison_table(write_comparison(folder)))
+    write_headline(folder)
+    write_comparison(folder)
+    for table in result_tables(folder):
+        show(table)
     typer.echo(f"results: {folder}")

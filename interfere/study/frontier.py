@@ -186,7 +186,10 @@ def read_comparison(study: Path) -> pd.DataFrame:
     Raises:
         InputError: it isn't there.
     """
-    return _read(study / "comparison.csv").fillna({"settings": "", "chosen": ""})
+    table = _read(study / "comparison.csv")
+    # Where no arm has any, the file's column reads as numbers.
+    texts = ["settings", "chosen"]
+    return table.assign(**table[texts].astype(object).fillna(""))
 
 
 def _read(path: Path) -> pd.DataFrame:

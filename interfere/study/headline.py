@@ -27,6 +27,22 @@ from interfere.study.outcomes import (
 from interfere.study.study import Study, plain_control, plain_sft
 
 LEVELS: tuple[Level, ...] = (0.5, 0.9, "end")
+CONTRAST_COLUMNS = [
+    "more",
+    "less",
+    "level",
+    "reached",
+    "difference",
+    "low",
+    "high",
+    "seeds_low",
+    "seeds_high",
+    "smallest",
+    "shows",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+]
 
 
 def read(study: Path) -> tuple[Study, pd.DataFrame, pd.DataFrame]:
@@ -153,9 +169,8 @@ def contrasts(
 ) -> pd.DataFrame:
     """Difference of net loss between two arms at matched plasticity, and the ratio.
 
-    Columns: more, less, level, reached, difference, low, high, seeds_low, seeds_high,
-    smallest, shows, ratio, ratio_low, ratio_high. The ratio is of the two net losses beyond
-    the control's; NaN where the lesser one's interval contains 0.
+    Columns: `CONTRAST_COLUMNS`. The ratio is of the two net losses beyond the control's; NaN
+    where the lesser one's interval contains 0.
     """
     configuration, _, facts = read(study)
     control = control_arm(configuration)
@@ -171,7 +186,7 @@ def contrasts(
             row: dict[str, object] = {"more": more, "less": less, "level": str(level)}
             row["reached"] = a.reached and b.reached
             rows.append(row | (_contrast(a, b) if row["reached"] else {}))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=CONTRAST_COLUMNS)
 
 
 def _contrast(more: Loss, less: Loss) -> dict[str, object]:
@@ -207,6 +222,14 @@ def main_pairs(study: Study) -> list[tuple[str, str]]:
         for other in ("hex", "uuid")
         if "semantic" in plain and other in plain
     ]
+
+
+def read_contrasts(study: Path) -> pd.DataFrame:
+    """The contrasts that a results folder holds, made where it holds none."""
+    file = study / "contrasts.csv"
+    if file.is_file():
+        return pd.read_csv(file)
+    return contrasts(study, main_pairs(read(study)[0]))
 
 
 def read_headline(study: Path) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The whole way on nano, small: prepare, train, record, measure, draw, resume."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,10 @@ import pytest
 from small_study import small_study
 
 from interfere.report.figures import draw_all, scripts
+from interfere.report.markdown import markdown
+from interfere.report.study_tables import study_tables
 from interfere.study.frontier import read_frontier, write_comparison
-from interfere.study.headline import write_headline
+from interfere.study.headline import CONTRAST_COLUMNS, contrasts, write_headline
 from interfere.study.results import ACCURACIES, FACTORS
 from interfere.study.runner import reproduce
 
@@ -133,6 +136,34 @@ def test_what_measures_for_long_is_drawn_on_request(folder, tmp_path, monkeypatc
     assert said[-1] == "slow left out: it measures for long; --deep draws it"
     drawn = draw_all(folder.name, deep=True)
     assert [path.stem for path in drawn] == ["quick", "slow"]
+
+
+def test_tables_are_printed_again(folder):
+    write_headline(folder)
+    write_comparison(folder)
+    titles = [str(table.title) for table in study_tables(folder)]
+    assert [title.split()[0] for title in titles] == [
+        "small:",
+        "difference",
+        "mitigations:",
+    ]
+    times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.csv")}
+    headline = pd.read_csv(folder / "headline.csv")
+    (folder / "headline.csv").write_text("arm\nof older results\n")
+    os.utime(folder / "headline.csv", ns=(0, 0))
+    lines = markdown(study_tables(folder)[0]).splitlines()
+    assert pd.read_csv(folder / "headline.csv").equals(headline)
+    assert times["comparison.csv"] == (folder / "comparison.csv").stat().st_mtime_ns
+    heads = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    rows = [
+        dict(zip(heads, line.strip("| ").split(" | "), strict=True)) for line in lines[4:]
+    ]
+    assert [row["arm"] for row in rows] == headline["arm"].tolist()
+    assert [row["stability"] for row in rows] == [f"{x:.3f}" for x in headline["stability"]]
+
+
+def test_a_study_without_pairs_has_a_table_of_none(folder):
+    assert contrasts(folder, []).columns.tolist() == CONTRAST_COLUMNS
 
 
 def test_headline_and_figures(folder, home):
