@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-SIGNS = {"margin": -1, "acts": 1, "noise": 1, "goes": 1}
+SIGNS = {"margin": -1, "acts": 1, "noise": 1, "goes": 1, "bends": 1}
 
 
 def planted(
@@ -14,13 +14,15 @@ def planted(
     seeds: int = 2,
     effect: float = 0.8,
     drift: float = 0.8,
+    bend: float = 0.0,
 ) -> pd.DataFrame:
     """A row a fact and seed; half of each predictor and of the damage is the answer's.
 
     Log-probabilities crowd below 0 as those of known facts do; all damage multiplies
     them, so raw changes go with the before-score. `acts` does damage in the arm alone;
     `noise` is nothing; `goes` and `margin` are noisy readings of what the model knew and
-    do nothing of their own; `drift` is what training does to all facts.
+    do nothing of their own; `drift` is what training does to all facts, and `bend` (nats)
+    what it does beside to those known least, by a cubic that `bends` follows too.
     """
     rng = np.random.default_rng(seed)
     facts = answers * each
@@ -33,10 +35,12 @@ def planted(
     goes = -knows + 0.5 * rng.normal(size=facts)
     margin = knows + 0.7 * rng.normal(size=facts)
     before = -np.exp(-1.5 - knows)
+    bent = (1 - knows.argsort().argsort() / facts) ** 3
+    bends = bent + 0.2 * np.random.default_rng([seed, 1]).normal(size=facts)
     tables = []
     for number in range(seeds):
         damage = drift + effect * acts + 0.7 * mixed()
-        after = before * np.exp(damage)
+        after = before * np.exp(damage) - bend * bent
         control = before * np.exp(0.3 * rng.normal(size=facts))
         tables.append(
             pd.DataFrame(
@@ -53,6 +57,7 @@ def planted(
                     "acts": acts,
                     "noise": noise,
                     "goes": goes,
+                    "bends": bends,
                 }
             )
         )

@@ -63,7 +63,8 @@ def predict_forgetting(
       before-score and the predictor, the arm's against the Known-only control's
       (`loss_on_predictors`).
     - `spearman`: partial Spearman correlation with the loss beyond the control (control -
-      after), given the before-score; in [-1, 1].
+      after), given the before-score and its rank up to the third power (`adjustment`); in
+      [-1, 1].
     - `auc`: forgotten against kept, among facts right before; in [0, 1], null .5; below:
       the other way round than declared. Row `before`: the before-score's own. A predictor
       that only goes with the before-score has an AUC of its own: read `added`.

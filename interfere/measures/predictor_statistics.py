@@ -11,6 +11,7 @@ from jaxtyping import Float64
 from interfere.measures.forgetting_table import ForgettingTable
 from interfere.measures.loss_regression import (
     NAMES,
+    adjustment,
     before_columns,
     loss_on_predictors,
     rank_scores,
@@ -24,7 +25,7 @@ from interfere.measures.weighted_bootstrap import (
     Weights,
     bootstrap,
 )
-from interfere.measures.weighted_ranks import auc, correlation, midranks, partial
+from interfere.measures.weighted_ranks import auc, midranks, partial_correlation
 
 ALL = "all"
 """Stands for all predictors where one is named."""
@@ -68,18 +69,19 @@ def coefficients(data: ForgettingTable, options: Options) -> list[Found]:
 
 
 def rank_correlations(data: ForgettingTable, options: Options) -> list[Found]:
-    """Partial Spearman with the loss beyond the control given the before-score."""
+    """Partial Spearman with the loss beyond the control given the before-score.
+
+    What is taken off both ranks is `adjustment`, as in the regression: loss and predictor
+    may both bend with the before-score, and a straight line would leave them alike.
+    """
 
     def numbers(seed: int, weights: Weights) -> Numbers:
-        start = midranks(data.before[seed], weights)
+        start = adjustment(data.before[seed])
         loss = midranks(data.control[seed] - data.after[seed], weights)
-        loss_start = correlation(loss, start, weights)
-        columns = []
-        for values in data.predictors.values():
-            ranks = midranks(values[seed], weights)
-            rank_loss = correlation(ranks, loss, weights)
-            rank_start = correlation(ranks, start, weights)
-            columns.append(partial(rank_loss, rank_start, loss_start))
+        columns = [
+            partial_correlation(midranks(values[seed], weights), loss, start, weights)
+            for values in data.predictors.values()
+        ]
         return np.stack(columns, axis=1)
 
     kinds = [(name, "spearman") for name in data.predictors]

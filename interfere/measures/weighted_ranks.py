@@ -47,13 +47,31 @@ def correlation(a: Weights, b: Weights, weights: Weights) -> Numbers:
     return found
 
 
-def partial(ab: Numbers, ac: Numbers, bc: Numbers) -> Numbers:
-    """Correlation of a and b given c, from the three plain ones.
+def partial_correlation(
+    a: Weights, b: Weights, given: Float64[np.ndarray, "facts columns"], weights: Weights
+) -> Numbers:
+    """Correlation of what least squares on the columns leaves of a and of b.
 
-    (r_ab - r_ac r_bc) / √((1 - r_ac²)(1 - r_bc²)); NaN where c gives a or b away (up to
-    rounding). Source: Kendall 1942, Biometrika 32, 277-283, for ranks.
+    In each resample, its weights in the fit too. NaN where the columns give a or b away (up
+    to rounding). Source: Yule 1907, doi 10.1098/rspa.1907.0028, for any columns.
+
+    Args:
+        a: a value a resample and fact; b likewise.
+        given: what is held fixed; its columns span a constant.
+        weights: how often each fact counts.
     """
-    left = (1 - ac**2) * (1 - bc**2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found: Numbers = np.where(left > 1e-12, (ab - ac * bc) / np.sqrt(left), np.nan)
-    return found
+    width = given.shape[1]
+    products = (given[:, :, None] * given[:, None, :]).reshape(len(given), -1)
+    moments = (weights @ products).reshape(-1, width, width)
+    inverse = np.linalg.pinv(moments, rcond=1e-10, hermitian=True)
+
+    def left(values: Weights) -> Weights:
+        fit = (inverse @ ((weights * values) @ given)[:, :, None])[:, :, 0]
+        rest: Weights = values - fit @ given.T
+        mean = (weights * values).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
+        all_of_it = (weights * (values - mean) ** 2).sum(1)
+        gone = (weights * rest**2).sum(1) <= 1e-9 * all_of_it
+        rest[gone] = np.nan
+        return rest
+
+    return correlation(left(a), left(b), weights)

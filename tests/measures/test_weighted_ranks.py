@@ -5,9 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 
-from interfere.measures.weighted_ranks import auc, correlation, midranks, partial
+from interfere.measures.weighted_ranks import (
+    auc,
+    correlation,
+    midranks,
+    partial_correlation,
+)
 
 SEEDS = st.integers(0, 10**6)
 
@@ -74,16 +80,24 @@ def test_correlation_is_numpys_of_repeated_rows(seed):
 
 @settings(deadline=None, max_examples=30)
 @given(seed=SEEDS)
-def test_partial_is_the_correlation_of_residuals(seed):
+def test_partial_is_the_correlation_of_residuals_of_repeated_rows(seed):
+    a, _, weights = sample(seed)
     rng = np.random.default_rng(seed)
-    a, b, c = rng.normal(size=(3, 40)) + rng.normal(size=40)
-    left = [stats.linregress(c, x) for x in (a, b)]
-    residuals = [x - f.slope * c for x, f in zip((a, b), left, strict=True)]
+    columns = np.column_stack([np.ones(len(a)), a + rng.normal(size=len(a)), a**2])
+    b = columns[:, 1] + rng.normal(size=len(a))
+    repeated = np.repeat(np.arange(len(a)), weights.astype(int))
+    fits = [LinearRegression().fit(columns[repeated], x[repeated]) for x in (a, b)]
+    residuals = [
+        x[repeated] - fit.predict(columns[repeated])
+        for x, fit in zip((a, b), fits, strict=True)
+    ]
     expected = np.corrcoef(*residuals)[0, 1]
-    plain = np.corrcoef([a, b, c])
-    found = partial(plain[:1, 1], plain[:1, 2], plain[1:2, 2])
-    assert found[0] == pytest.approx(expected)
+    found = partial_correlation(a[None], b[None], columns, weights[None])[0]
+    assert found == pytest.approx(expected)
 
 
 def test_partial_given_oneself_is_nan():
-    assert np.isnan(partial(np.array([0.3]), np.array([1.0]), np.array([0.3])))[0]
+    a, b = np.random.default_rng(0).normal(size=(2, 30))
+    columns, once = np.column_stack([np.ones(30), 2 * a - 1]), np.ones((1, 30))
+    assert np.isnan(partial_correlation(a[None], b[None], columns, once)[0])
+    assert np.isnan(partial_correlation(b[None], a[None], columns, once)[0])

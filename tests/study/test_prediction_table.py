@@ -74,7 +74,9 @@ def test_every_number_has_its_interval_and_size(found):
 def test_without_margin_nothing_is_held_against_it():
     facts, predictors = study_tables()
     one = STUDY.model_copy(update={"arms": (STUDY.arms[0], STUDY.arms[2])})
-    found = predictions(one, facts, predictors.drop(columns=["margin", "goes", "noise"]))
+    found = predictions(
+        one, facts, predictors.drop(columns=["margin", "goes", "noise", "bends"])
+    )
     assert "beyond_margin" not in set(found["statistic"])
     assert set(found["predictor"]) == {"acts", "before", "all"}
 
