@@ -14,9 +14,17 @@ from interfere.measures.cluster_pairs import (
     interval_of_draws,
 )
 from interfere.measures.metrics import Metric, distances, place
-from interfere.measures.permuted import PERMUTATIONS, Permuted, against_permuted
+from interfere.measures.permuted import (
+    NOTHING,
+    PERMUTATIONS,
+    Permuted,
+    against_permuted,
+)
 from interfere.measures.rows import Labels
 from interfere.measures.statistics import Interval
+
+LEAST_NAMES = 5
+"""Answers of new facts: the names of fewer can be permuted in less than LEAST_DEALS ways."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,8 @@ class AnswerDistance:
     """Mean of same over mean of other, over old facts that have both; 1: the answer makes
     no difference, below 1: new facts with the same answer lie nearer."""
     permuted: Permuted
-    """The same ratio with the new facts' answers permuted."""
+    """The same ratio with the names of the new facts' answers permuted; NaN, with a warning,
+    where they have too few."""
     facts: int
     """Old facts that have both."""
 
@@ -61,7 +70,7 @@ def answer_distance(
         old_answers: one label an old fact.
         new_answers: one label a new fact, equal where the answer is.
         metric: what distance means.
-        permutations: of the new facts' answers.
+        permutations: of the names of the new facts' answers.
         resamples: of the bootstrap.
         seed: of both.
         name: says in errors and warnings what they are about.
@@ -91,13 +100,24 @@ def answer_distance(
     value = float(same[has_both].mean() / other[has_both].mean())
 
     sums = by_cluster(apart, a, b, count)
+    permuted = NOTHING
+    if (names := np.count_nonzero(new_of)) >= LEAST_NAMES:
+        permuted = against_permuted(
+            value, _permuted(sums, old_of, new_of, permutations, seed)
+        )
+    else:
+        warnings.warn(
+            f"{name}: what answers without meaning give is NaN: new facts have {names} "
+            f"answers, and it needs {LEAST_NAMES}",
+            stacklevel=2,
+        )
     counted = has_both.nonzero()[0]
     draws = _draws(sums, old_of, new_of, resamples, seed)
     return AnswerDistance(
         same=same,
         other=other,
         ratio=interval_of_draws(value, draws, a[counted], name=name, null=1.0),
-        permuted=against_permuted(value, _permuted(apart, a, b, permutations, seed)),
+        permuted=permuted,
         facts=len(counted),
     )
 
@@ -126,25 +146,25 @@ def _draws(
 
 
 def _permuted(
-    apart: Float64[np.ndarray, "old new"],
-    a: np.ndarray,
-    b: np.ndarray,
+    sums: Float64[np.ndarray, "answers answers"],
+    old_of: np.ndarray,
+    new_of: np.ndarray,
     permutations: int,
     seed: int,
 ) -> Float64[np.ndarray, " permutations"]:
-    """The ratio with the new facts' answers permuted; each answer keeps its count."""
-    count = 1 + int(max(a.max(), b.max()))
-    by_answer = np.zeros((count, apart.shape[1]))
-    np.add.at(by_answer, a, apart)
-    new_of = np.bincount(b, minlength=count)
-    others = len(b) - new_of
-    both = (np.bincount(a, minlength=count) > 0) & (new_of > 0) & (others > 0)
-    total, columns = by_answer.sum(1), np.arange(len(b))
+    """The ratio with the names of the new facts' answers permuted; their facts stay together.
+
+    Dealt one by one, facts of one answer that are alike would give a null too narrow.
+    """
+    present = np.flatnonzero(new_of)
+    both = present[old_of[present] > 0]
+    place = np.searchsorted(present, both)
+    total, everyone = sums.sum(1)[both], new_of.sum()
     generator = np.random.default_rng(seed)
     found = np.empty(permutations)
     for draw in range(permutations):
-        answers = generator.permutation(b)
-        near = np.bincount(answers, by_answer[answers, columns], minlength=count)
-        same = (near[both] / new_of[both]).sum()
-        found[draw] = same / ((total - near)[both] / others[both]).sum()
+        named = generator.permutation(present)[place]
+        near = sums[both, named]
+        same = (near / new_of[named]).sum()
+        found[draw] = same / ((total - near) / (everyone - new_of[named])).sum()
     return found

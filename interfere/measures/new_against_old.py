@@ -122,10 +122,9 @@ def new_against_old(
     (95 %), smallest (difference that could have shown), permuted, permuted_low,
     permuted_high (95 % of permutations), p_value, p_holm (over the hooks and positions of a
     measure; no smaller than their number times 2 / (1 + permutations)). Labels permuted: old
-    and new, by answer (`permuted.dealt_anew`), but for `mean_angle` fact by fact, so that
-    its p-values are too small where whole answers lie in one set each; for `answer_ratio`
-    the new facts' answers. The overlap proper, which needs a control, is
-    `overlap`; subjects' tokens are `token_overlap`.
+    and new, by answer (`permuted.dealt_anew`); for `answer_ratio` the names of the new facts'
+    answers. The overlap proper, which needs a control, is `overlap`; subjects' tokens are
+    `token_overlap`.
 
     Args:
         old: recorded before the new facts are trained.

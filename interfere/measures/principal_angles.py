@@ -17,7 +17,13 @@ from interfere.measures.halves import (
     variance_of_halves,
 )
 from interfere.measures.metrics import place
-from interfere.measures.permuted import Permuted, against_permuted
+from interfere.measures.permuted import (
+    NOTHING,
+    Permuted,
+    against_permuted,
+    can_be_dealt,
+    dealt_anew,
+)
 from interfere.measures.rows import Labels
 from interfere.measures.statistics import Interval, smallest_difference
 from interfere.measures.subspaces import basis, check_rank
@@ -32,11 +38,12 @@ class PrincipalAngles:
     angles: Float64[np.ndarray, " rank"]
     """Between the subspaces of as many old as new facts; NaN: fewer directions than rank."""
     permuted_angles: Float64[np.ndarray, " rank"]
-    """Their means when the labels old and new are permuted: what noise alone opens."""
+    """Their means when the labels old and new are dealt anew: what noise alone opens."""
     mean: Interval
-    """Mean of the angles; `null` is that of permuted labels."""
+    """Mean of the angles; `null` is that of labels dealt anew."""
     permuted: Permuted
-    """The mean angle's under permuted labels."""
+    """The mean angle's under labels dealt anew; NaN, with a warning, where answers are too
+    few."""
     rows: int
     """Facts of each set that were used."""
 
@@ -71,15 +78,18 @@ def principal_angles(
 
     m = min(old, new) facts of each set are used (of the larger one drawn once, without
     replacement): subspaces of unlike numbers of rows are unlike noisy. Even two samples of
-    one population stand at an angle, so read the angles beside the permuted ones. Blind to
-    one rotation and scaling of both sets, and to a shift of either. The interval of the
-    mean is value ± t · standard error from disjoint halves of both sets (`measures.halves`).
+    one population stand at an angle, so read the angles beside the permuted ones, whose
+    labels are dealt as `permuted.dealt_anew` does (without answers fact by fact, which is
+    too sure where facts of one answer are alike). Blind to one rotation and scaling of both
+    sets, and to a shift of either. The interval of the mean is value ± t · standard error
+    from disjoint halves of both sets (`measures.halves`).
 
     Args:
         old: one row a fact, all at one hook and position of one model.
         new: other facts.
         rank: directions kept; below half of m for an interval.
-        answers: a label a fact for old and for new; facts of one stay in one half.
+        answers: a label a fact for old and for new; facts of one stay in one half, and
+            are dealt together.
         permutations: of the labels old and new.
         seed: of permutations and halves.
         name: says in errors and warnings what they are about.
@@ -95,12 +105,12 @@ def principal_angles(
     both = np.concatenate([x, y])
     with threadpool_limits(1):
         found = _of(x, y, m, rank, generator)
-        shuffled = np.empty((permutations, rank))
-        for draw in range(permutations):
-            order = generator.permutation(len(both))
-            shuffled[draw] = _of(
-                both[order[: len(x)]], both[order[len(x) :]], m, rank, generator
-            )
+        shuffled = np.full((permutations, rank), np.nan)
+        is_new, codes = np.arange(len(both)) >= len(x), np.concatenate(clusters)
+        dealt = can_be_dealt(is_new, codes, name)
+        for draw in range(permutations if dealt else 0):
+            new_now = dealt_anew(is_new, codes, generator)
+            shuffled[draw] = _of(both[~new_now], both[new_now], m, rank, generator)
         error = _error(x, y, clusters, rank, m, generator)
     if np.isnan(found).any():
         warnings.warn(
@@ -114,7 +124,7 @@ def principal_angles(
             stacklevel=2,
         )
     value, spread = float(found.mean()), student(clusters) * error
-    permuted = against_permuted(value, shuffled.mean(1))
+    permuted = against_permuted(value, shuffled.mean(1)) if dealt else NOTHING
     return PrincipalAngles(
         angles=found,
         permuted_angles=shuffled.mean(0),

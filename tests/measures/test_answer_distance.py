@@ -30,8 +30,12 @@ def on_a_line():
 
 
 def test_by_hand_on_a_line():
-    with pytest.warns(UserWarning, match="interval is NaN: it needs more answers"):
+    with (
+        pytest.warns(UserWarning, match="interval is NaN: it needs more answers"),
+        pytest.warns(UserWarning, match="new facts have 2 answers, and it needs 5"),
+    ):
         found = on_a_line()
+    assert np.isnan(found.permuted.p_value)
     assert found.same[:2].tolist() == [2, 2]
     assert np.isnan(found.same[2])
     assert found.other.tolist() == pytest.approx([12, 8, (49 + 47 + 38) / 3])
@@ -57,6 +61,24 @@ def test_answers_that_mean_nothing_are_one():
         covered.append(found.ratio.low <= 1 <= found.ratio.high)
         p_values.append(found.permuted.p_value)
     assert np.mean(covered) >= 0.85
+    jittered = np.array(p_values) - np.random.default_rng(0).uniform(0, 0.02, size=2000)
+    assert stats.kstest(jittered, "uniform").pvalue > 0.001
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("types_unchecked")
+def test_facts_that_are_alike_within_their_set_are_no_evidence():
+    """2,000 draws: facts of an answer gather, in each set elsewhere."""
+    p_values = []
+    for seed in range(2000):
+        rng = np.random.default_rng(seed)
+        a, b = rng.integers(0, 20, 60), rng.integers(0, 20, 60)
+        old, new = (
+            2 * rng.normal(size=(20, 6))[codes] + rng.normal(size=(60, 6))
+            for codes in (a, b)
+        )
+        found = answer_distance(old, new, a, b, permutations=99, resamples=2)
+        p_values.append(found.permuted.p_value)
     jittered = np.array(p_values) - np.random.default_rng(0).uniform(0, 0.02, size=2000)
     assert stats.kstest(jittered, "uniform").pvalue > 0.001
 

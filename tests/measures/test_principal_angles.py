@@ -63,16 +63,28 @@ def test_blind_to_one_rotation_and_to_each_sets_shift(seed, scale):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("types_unchecked")
-def test_two_samples_of_one_population_stand_at_the_angle_of_noise():
-    """2,000 draws: p is uniform where facts are dealt one by one."""
-    scale = 1 / np.sqrt(np.arange(1, 13))
+@pytest.mark.parametrize("kind", ["facts alone", "answers in both", "answers in one"])
+def test_two_samples_of_one_population_stand_at_the_angle_of_noise(kind):
+    """2,000 draws: p is uniform, also where facts of one answer are alike."""
+    scale, answers = 1 / np.sqrt(np.arange(1, 13)), None
     p_values, angles = [], []
     for seed in range(2000):
-        x = gaussian(10**6 + seed, 80, 12) * scale
-        found = principal_angles(x[:40], x[40:], rank=3, permutations=19, seed=seed)
+        x = gaussian(10**6 + seed, 80, 12)
+        if kind != "facts alone":
+            own = np.repeat(np.arange(20), 4)
+            x += 2 * gaussian(10**7 + seed, 20, 12)[own]
+            answers = (own[:40], own[40:])
+            if kind == "answers in both":
+                answers, x = (own[::2], own[1::2]), np.concatenate([x[::2], x[1::2]])
+        x *= scale
+        found = principal_angles(
+            x[:40], x[40:], rank=3, answers=answers, permutations=19, seed=seed
+        )
         p_values.append(found.permuted.p_value)
         angles.append(found.mean.value)
-    assert np.mean(angles) > 0.3, "noise alone opens angles"
+    # Facts of the same answers stand at less.
+    least = 0.1 if kind == "answers in both" else 0.3
+    assert np.mean(angles) > least, "noise alone opens angles"
     jittered = np.array(p_values) - np.random.default_rng(0).uniform(0, 0.1, size=2000)
     assert stats.kstest(jittered, "uniform").pvalue > 0.001
 
