@@ -48,6 +48,9 @@ class Recovery:
     outcomes: pd.DataFrame
     """A row a halving and forgotten fact: halving, fact, answer, logprob_after (of the
     tuned model), right and logprob (other half trained), control_right, control_logprob."""
+    guesses: pd.DataFrame
+    """A row a halving and never-known fact: halving, fact, answer, right (the share of the
+    two trainings after which it is)."""
 
 
 def recovery(
@@ -209,6 +212,17 @@ def _result(
         )
         for i, run in enumerate(runs)
     ]
+    guess_tables = [
+        pd.DataFrame(
+            {
+                "halving": i,
+                "fact": unknown.ids,
+                "answer": [fact.answer for fact in unknown],
+                "right": run.guessed,
+            }
+        )
+        for i, run in enumerate(runs)
+    ]
     return Recovery(
         forgotten=len(forgotten),
         recovered=mean_interval(right, answers),
@@ -222,6 +236,7 @@ def _result(
         ),
         learnt=float(np.mean([run.learnt for run in runs])),
         outcomes=pd.concat(tables, ignore_index=True),
+        guesses=pd.concat(guess_tables, ignore_index=True),
     )
 
 

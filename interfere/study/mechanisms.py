@@ -52,8 +52,9 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     - drift: mean 1 - cosine; drift_beyond_control: less the Known-only control's;
     - common, residual, whole: parts of the movement (`measures.movement`); beyond_common,
       beyond_residual, beyond_whole: of that beyond the control's;
-    - probe_…: `measures.probe_transfer.ProbeTransfer`'s shares for the answer, all facts;
-    - probe_erased_forgotten, probe_misread_forgotten: the same among the facts that the arm
+    - probe_…: `measures.probe_transfer.ProbeTransfer`'s shares for the answer, of the facts
+      whose answer has facts enough for a probe (`measures.folds.LEAST`);
+    - probe_erased_forgotten, probe_misread_forgotten: the same among those that the arm
       forgot, each seed's own;
     - interference_common, interference_residual, interference_size: parts of the size
       (`measures.interference_parts`); interference_direction (`measures.interference`;
@@ -61,7 +62,9 @@ def mechanisms(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
     - behavioural_interference (`measures.behaviour`), in nats a fact;
     - plasticity at the end; net_loss_end, net_loss_end_beyond: as in headline.csv.
 
-    mechanisms.csv has a column arm. mechanism_contrasts.csv has more and less, the arms of
+    mechanisms.csv has a column arm, and of what activations and probes say facts (the mean
+    over seeds where each has its own) and answers: intervals of fewer than 40 answers are
+    wide and may cover less than they say. mechanism_contrasts.csv has more and less, the arms of
     `main_pairs`, whose difference it gives; shows: whether the interval excludes 0, each by
     itself; p (two-sided, of that interval) and p_holm, over all positions and measures of
     the pair.
@@ -115,7 +118,7 @@ class _Arms:
             own = [found for p in self.positions for found in self._at(arm, p)]
             own += [*self._interference(arm), *self._behaviour(arm)]
             rows += [{"arm": arm} | found for found in own]
-        return ordered(rows, ["arm"])
+        return ordered(rows, ["arm"], ["facts", "answers"])
 
     def contrasts(self) -> pd.DataFrame:
         rows = []
@@ -151,15 +154,29 @@ class _Arms:
         parts = movement(place.before, place.after, self._relations, self._answers)
         found |= {part: getattr(parts, part) for part in PARTS}
         found |= self._beyond(arm, position)
-        if place.readings is not None and self._folds is not None:
-            before, after = end_change(self._facts, arm, "right", self._ids)
-            answers = self._folds.labels(self._answers, "answers")
-            probes = place.readings.summary(answers, chance=self._folds.chance)
-            found |= {f"probe_{name}": getattr(probes, name) for name in PROBES}
-            forgot = before * (1 - after)
-            found |= place.of_forgotten(forgot, self._answers)
-        rows = [row(name, interval, position) for name, interval in found.items()]
-        return rows + self._overlap(arm, position)
+        every = {"facts": len(self._ids), "answers": self._answers.nunique()}
+        rows = [row(name, interval, position) | every for name, interval in found.items()]
+        return [*rows, *self._probes(arm, position), *self._overlap(arm, position)]
+
+    def _probes(self, arm: str, position: str) -> Iterable[dict[str, object]]:
+        """Of the facts whose answer has enough of them."""
+        place = self._places[arm, position]
+        if place.readings is None or self._folds is None:
+            return
+        before, after = end_change(self._facts, arm, "right", self._ids)
+        answers = self._folds.labels(self._answers, "answers")
+        probes = place.readings.summary(answers, chance=self._folds.chance)
+        kept = {"facts": len(answers), "answers": len(self._folds.classes)}
+        for name in PROBES:
+            yield row(f"probe_{name}", getattr(probes, name), position) | kept
+        forgot = before * (1 - after)
+        counted = forgot[:, self._folds.rows]
+        lost = {
+            "facts": counted.sum(1).mean(),
+            "answers": len(set(answers[counted.any(0)])),
+        }
+        for name, interval in place.of_forgotten(forgot, self._answers).items():
+            yield row(name, interval, position) | lost
 
     def _beyond(
         self, arm: str, position: str, less: str | None = None

@@ -1,6 +1,7 @@
 """What brings a study's old answers back with few old data or none."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -11,9 +12,11 @@ from jaxtyping import Float64
 from interfere import cache
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
+from interfere.interventions.halves import like
 from interfere.interventions.recovery import Recovery, recovery
 from interfere.interventions.remove_direction import remove_directions
 from interfere.measures.statistics import Interval, mean_interval, pooled_interval
+from interfere.measures.unpaired import unpaired_interval
 from interfere.models.answering import ask
 from interfere.models.model import Model
 from interfere.study.factors import Runs
@@ -26,6 +29,9 @@ from interfere.study.study import Arm
 FILE = "repairs.csv"
 
 Which = Literal["top", "random"]
+
+NEVER = 200
+"""Facts that nothing taught, asked what can be guessed."""
 
 
 def repairs(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
@@ -40,11 +46,12 @@ def repairs(prepared: Prepared, runs: Runs, folder: Path, say: Say) -> None:
       right then, less those of the arm as it is.
     - repair "reminder" (`recovery`, one halving a seed): of the forgotten facts, those
       right after a brief training on the other half (recovered), on as many kept ones
-      (control), beyond_control; gain and control_gain of their log-probability, nats. Both
-      hold what can be guessed. learnt: of the facts trained on, those right then; well
-      below 1, the reminder was too short to tell anything. Facts are those that each seed
-      forgot; seeds and facts count those that are averaged, since a seed that forgot too
-      few has none.
+      (control), beyond_control; gain and control_gain of their log-probability, nats. Of up
+      to NEVER facts that were never known, those right after the same trainings: guessed,
+      beyond_guessed (left out where there are none). learnt: of the facts trained on, those
+      right then; well below 1, the reminder was too short to tell anything. Facts are those
+      that each seed forgot; seeds and facts count those that are averaged, since a seed that
+      forgot too few has none.
 
     Args:
         prepared: the study's common start.
@@ -100,6 +107,7 @@ def _reminders(
     prepared: Prepared, arm: Arm, models: Iterator[tuple[int, Model]], say: Say
 ) -> Iterator[dict[str, object]]:
     train, found = prepared.study.train, list[Recovery]()
+    never = never_known(prepared)
     for seed, tuned in models:
         try:
             found.append(
@@ -107,6 +115,7 @@ def _reminders(
                     prepared.start,
                     tuned,
                     prepared.split.held_out,
+                    never=never,
                     halvings=1,
                     learning_rate=arm.learning_rate or train.learning_rate,
                     batch_size=train.batch_size,
@@ -123,6 +132,24 @@ def _reminders(
     each = [one.learnt for one in found]
     learnt = {"value": np.mean(each), "seeds_low": min(each), "seeds_high": max(each)}
     yield {"repair": "reminder", "measure": "learnt"} | sizes | learnt
+
+
+def never_known(prepared: Prepared) -> FactSet:
+    """Strictly Unknown facts that no set of the split uses, at most NEVER.
+
+    Of the held-out facts' answers as far as there are such: what is guessed goes by the
+    answer.
+    """
+    table, split = prepared.knowledge.table, prepared.split
+    strict = set(table.loc[table["strict"].astype(bool), "id"])
+    every, used = prepared.knowledge.facts, set(split.unknown.ids)
+    pool = every.select(id_ for id_ in every.ids if id_ in strict and id_ not in used)
+    random = np.random.default_rng(0)
+    size = min(NEVER, len(pool), len(split.held_out))
+    drawn = np.sort(random.permutation(len(split.held_out))[:size])
+    return like(
+        split.held_out.select(split.held_out[int(i)].id for i in drawn), pool, random
+    )
 
 
 def _over_seeds(found: list[Recovery]) -> Iterator[tuple[str, Interval]]:
@@ -142,6 +169,22 @@ def _over_seeds(found: list[Recovery]) -> Iterator[tuple[str, Interval]]:
             measure,
             pooled_interval(own.to_numpy(), outcomes["answer"], outcomes["seed"]),
         )
+    guesses = pd.concat(one.guesses.assign(seed=i) for i, one in enumerate(found))
+    if guesses.empty:
+        return
+    sides = [
+        (table["right"].to_numpy(float), table["answer"].tolist(), table["seed"])
+        for table in (outcomes, guesses)
+    ]
+    (a, a_answers, a_seeds), (b, b_answers, b_seeds) = sides
+    yield "guessed", pooled_interval(b, b_answers, b_seeds)
+    each = pd.Series(a).groupby(a_seeds.to_numpy()).mean()
+    each -= pd.Series(b).groupby(b_seeds.to_numpy()).mean()
+    beyond = unpaired_interval(a[None], a_answers, b[None], b_answers)
+    yield (
+        "beyond_guessed",
+        replace(beyond, seeds_low=float(each.min()), seeds_high=float(each.max())),
+    )
 
 
 def _right(model: Model, facts: FactSet) -> Float64[np.ndarray, " facts"]:

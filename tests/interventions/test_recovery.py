@@ -76,6 +76,8 @@ def test_books_are_kept(before, misread, found):
     assert table["fact"].tolist() == [FACTS[int(i)].id for i in np.flatnonzero(forgotten)]
     assert table["right"].mean() == pytest.approx(found.recovered.value)
     assert table["control_right"].mean() == pytest.approx(found.control.value)
+    assert found.guesses["right"].mean() == pytest.approx(found.guessed.value)
+    assert set(found.guesses["fact"]) <= set(NEVER.ids)
     rise = table["logprob"] - table["logprob_after"]
     assert rise.mean() == pytest.approx(found.gain.value)
     difference = found.recovered.value - found.control.value

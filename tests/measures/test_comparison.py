@@ -14,6 +14,7 @@ from interfere.measures.comparison import compare
 from interfere.measures.displacement_split import displacement_split
 from interfere.measures.drift import drift
 from interfere.measures.similarities import similarity_interval
+from interfere.measures.statistics import mean_interval
 
 FACTS = places()[:12]
 
@@ -156,7 +157,12 @@ def test_net_loss_by_hand(folder):
     # Random weights answer nothing right: what the files would say is put in its place.
     before.__dict__["right"] = np.arange(12) < 8
     after.__dict__["right"] = np.arange(12) >= 5
-    assert compare(before, after).net_loss().to_dict("records") == [
+    found = compare(before, after).net_loss()
+    ends = mean_interval((before.right - 1.0 * after.right)[None], before.table["answer"])
+    assert found[["low", "high"]].to_numpy() == pytest.approx(
+        np.array([[ends.low, ends.high]]), nan_ok=True
+    )
+    assert found.drop(columns=["low", "high", "smallest"]).to_dict("records") == [
         {
             "facts": 12,
             "right_before": 8,

@@ -13,6 +13,7 @@ from small_study import small_study
 from interfere.cli import app
 from interfere.errors import InputError
 from interfere.measures.comparison import compare
+from interfere.measures.folds import LEAST
 from interfere.measures.holm import holm
 from interfere.measures.movement import PARTS
 from interfere.measures.probe_transfer import probe_transfer
@@ -268,9 +269,27 @@ def test_what_needs_weights_is_there(folder, study):
         for name in ("recovered", "control", "beyond_control")
     )
     assert recovered - control == pytest.approx(beyond)
+    guessed, beyond = (
+        repaired.loc[("SFT", "reminder", name), "value"]
+        for name in ("guessed", "beyond_guessed")
+    )
+    assert 0 <= guessed < 1
+    assert recovered - guessed == pytest.approx(beyond)
     weights = pd.read_csv(folder / WEIGHTS)
     assert len(weights.groupby(["arm", "seed"])) == 6
     assert (weights["norm"] > 0).all()
+
+
+def test_probes_say_of_how_many_facts(folder):
+    table = pd.read_csv(folder / MECHANISMS).set_index("measure")
+    every, probed, lost = (
+        table.loc[name, ["facts", "answers"]].drop_duplicates()
+        for name in ("drift", "probe_erased", "probe_erased_forgotten")
+    )
+    assert len(every) == len(probed) == 1
+    assert probed["facts"].iloc[0] >= LEAST * probed["answers"].iloc[0]
+    assert (probed.to_numpy() < every.to_numpy()).all()
+    assert (lost["facts"] < probed["facts"].iloc[0]).all()
 
 
 def test_the_headline_has_the_same_intervals(folder):

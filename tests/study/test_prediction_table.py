@@ -81,6 +81,21 @@ def test_without_margin_nothing_is_held_against_it():
     assert set(found["predictor"]) == {"acts", "before", "all"}
 
 
+def test_what_is_left_out_is_said():
+    facts, predictors = study_tables()
+    lines: list[str] = []
+    arms = (STUDY.arms[0], STUDY.arms[2].model_copy(update={"mitigation": "ffn-only"}))
+    one = STUDY.model_copy(update={"arms": arms})
+    first = predictors["noise"].where(predictors["fact"] != "f0")
+    named = predictors.assign(noise=first).rename(columns={"acts": "gradient_risk_sgd"})
+    found = predictions(one, facts, named, lines.append)
+    assert not {"noise", "gradient_risk_sgd"} & set(found["predictor"])
+    assert lines[1:] == [
+        "without noise: 2 of 480 rows have none",
+        "SFT: without the gradients of weights that it leaves as they are",
+    ]
+
+
 def test_plain_sft_is_the_first_arm_that_learns_with_nothing_added():
     assert plain_arm(STUDY).name == "SFT"
     assert plain_arm(STUDY.model_copy(update={"arms": STUDY.arms[:2]})) is None
