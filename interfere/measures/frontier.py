@@ -7,7 +7,10 @@ from interfere.errors import InputError
 
 
 def frontier_area(
-    plasticity: Float[np.ndarray, "*draws points"], kept: Float[np.ndarray, "*draws points"]
+    plasticity: Float[np.ndarray, "*draws points"],
+    kept: Float[np.ndarray, "*draws points"],
+    *,
+    repaired: bool = False,
 ) -> Float64[np.ndarray, "*draws"]:
     """Mean, over the plasticity that there was to gain, of what is kept at it; in [0, 1].
 
@@ -19,6 +22,8 @@ def frontier_area(
     Args:
         plasticity: by evaluation, in order; the first before any training.
         kept: 1 - net loss at the same evaluations; may exceed 1 by noise.
+        repaired: what comes after the first evaluation are repairs of a tuned model, to
+            which no straight line leads from the start: between the two nothing is kept.
 
     Raises:
         InputError: curves of unlike shape, or fewer than two evaluations.
@@ -29,6 +34,8 @@ def frontier_area(
             f"{plasticity.shape} and {kept.shape}"
         )
     p, k = np.asarray(plasticity, np.float64), np.asarray(kept, np.float64)
+    if repaired:
+        p, k = np.insert(p, 1, p[..., 0], axis=-1), np.insert(k, 1, 0.0, axis=-1)
     first = p[..., :1]
     levels = first + (1 - first) * _MIDDLES
     best = np.zeros(levels.shape)

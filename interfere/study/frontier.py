@@ -235,12 +235,7 @@ def _areas(
     names: list[str],
     repaired: bool,
 ) -> Float64[np.ndarray, "seeds draws"]:
-    plasticity, kept = found.means(weights, names)
-    if repaired:
-        # From the start to the repaired model no straight line leads: the curve falls to 0.
-        plasticity = np.insert(plasticity, 1, plasticity[..., 0], axis=-1)
-        kept = np.insert(kept, 1, 0.0, axis=-1)
-    return frontier_area(plasticity, kept)
+    return frontier_area(*found.means(weights, names), repaired=repaired)
 
 
 def _ends(name: str, draws: Float64[np.ndarray, " draws"]) -> dict[str, float]:

@@ -3,15 +3,29 @@
 import itertools
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from interfere.study.study import Arm, How, ladder
+from interfere.study.study import Arm, By, How, ladder
 
 Place = tuple[int, ...]
 """Of a value in each of the sweep's lists."""
-Found = list[tuple[float, float]]
-"""By seed: plasticity at the end, and net loss at the level (NaN where not reached)."""
+
+
+class Outcome(NamedTuple):
+    """What a setting came to on validation facts, under one seed."""
+
+    plasticity: float
+    """At the end."""
+    net_loss: float
+    """At the level; NaN where that is not reached."""
+    area: float
+    """Under the frontier."""
+
+
+Found = list[Outcome]
+"""By seed."""
 
 
 @dataclass
@@ -20,6 +34,7 @@ class Search:
 
     arm: Arm
     how: How
+    by: By = "loss"
     found: dict[Place, Found] = field(default_factory=dict)
 
     def wanted(self) -> list[Place]:
@@ -36,7 +51,7 @@ class Search:
     @property
     def best(self) -> Place:
         """Of the places that scored best, the one that was tried first."""
-        return min(self.found, key=lambda place: score(self.found[place]))
+        return min(self.found, key=lambda place: score(self.found[place], self.by))
 
     def ends(self, place: Place) -> list[str]:
         """Settings whose ladder begins or ends at this place, of two values or more."""
@@ -84,12 +99,15 @@ def neighbours(place: Place, sizes: list[int]) -> list[Place]:
     ]
 
 
-def score(found: Found) -> tuple[int, float]:
-    """Less is better: net loss of what reaches the level under every seed, then plasticity.
+def score(found: Found, by: By) -> tuple[int, float]:
+    """Less is better, and a setting that learns nothing is never chosen for losing nothing.
 
-    A setting that learns nothing is never chosen for losing nothing.
+    By loss: net loss of what reaches the level under every seed, then plasticity. By area:
+    its mean, which counts 0 for what is not learnt.
     """
-    plasticity, losses = zip(*found, strict=True)
+    plasticity, losses, areas = zip(*found, strict=True)
+    if by == "area":
+        return 0, -float(np.mean(areas))
     if np.isnan(losses).any():
         return 1, -float(np.mean(plasticity))
     return 0, float(np.mean(losses))

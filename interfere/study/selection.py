@@ -10,10 +10,11 @@ from interfere import cache
 from interfere.facts.fact import FactSet
 from interfere.interventions.repairs import named_repair
 from interfere.measures.behaviour import crossing
+from interfere.measures.frontier import frontier_area
 from interfere.study.preparation import Prepared, Say
 from interfere.study.results_folder import results_folder
 from interfere.study.run import Job
-from interfere.study.search import Search, candidates
+from interfere.study.search import Outcome, Search, candidates
 from interfere.study.study import Arm, Study
 from interfere.training.names import named_mitigation
 
@@ -38,16 +39,16 @@ def check_arm(arm: Arm) -> None:
 def choose(
     prepared: Prepared, jobs: Callable[[Study], list[Job]], run: RunAll, say: Say
 ) -> Study:
-    """The study with every sweep replaced by the setting that lost least at equal learning.
+    """The study with every sweep replaced by the setting that did best at equal learning.
 
-    A candidate's net loss on validation facts is read where its plasticity first reaches
-    `select.level`, averaged over `select.seeds`. Candidates that reach it under every seed
-    come before those that don't, whose plasticity at the end counts instead: a setting
-    that learns nothing is never chosen for losing nothing.
+    On validation facts, averaged over `select.seeds`: by loss, of what a candidate lost where
+    its plasticity first reaches `select.level`; those that reach it under every seed come
+    before those that don't, whose plasticity at the end counts instead. By area, under its
+    frontier. Either way a setting that learns nothing is never chosen for losing nothing.
 
     Writes choices.csv to the results folder: a row a candidate that was tried; arm,
     settings (as text), plasticity (at the end), reached, net_loss (validation, at the
-    level; NaN where not reached), chosen, at_end (settings of which this is the least or the
+    level; NaN where not reached), area, chosen, at_end (settings of which this is the least or the
     largest value tried: one that is chosen there might do better beyond).
 
     Args:
@@ -57,7 +58,8 @@ def choose(
         say: is told of a setting that was chosen at an end of its list.
     """
     study = prepared.study
-    searches = [Search(arm, study.select.search) for arm in study.arms if arm.sweep]
+    select = study.select
+    searches = [Search(arm, select.search, select.by) for arm in study.arms if arm.sweep]
     while wanted := [(one, place) for one in searches for place in one.wanted()]:
         arms = tuple(
             one.candidate(place).model_copy(update={"name": f"{one.arm.name} {i}"})
@@ -88,13 +90,14 @@ def _write(searches: list[Search], study: str) -> None:
     rows = []
     for one in searches:
         for place, found in sorted(one.found.items()):
-            plasticity, losses = zip(*found, strict=True)
+            plasticity, losses, areas = zip(*found, strict=True)
             row = {
                 "arm": one.arm.name,
                 "settings": _said(one.candidate(place), one.arm.sweep),
                 "plasticity": float(np.mean(plasticity)),
                 "reached": not np.isnan(losses).any(),
                 "net_loss": float(np.mean(losses)),
+                "area": float(np.mean(areas)),
                 "chosen": place == one.best,
                 "at_end": ", ".join(one.ends(place)),
             }
@@ -105,17 +108,19 @@ def _write(searches: list[Search], study: str) -> None:
         pd.DataFrame(rows).to_csv(draft, index=False)
 
 
-def _read(folder: Path, level: float, *, repaired: bool = False) -> tuple[float, float]:
-    """Plasticity at the end, and net loss at the level; NaN where it isn't reached.
+def _read(folder: Path, level: float, *, repaired: bool = False) -> Outcome:
+    """What a run came to.
 
     From the start to a repair's first evaluation no way is drawn, as in `outcomes.loss`.
     """
     facts = pd.read_parquet(folder / "facts.parquet", columns=["set", "step", "right"])
     curves = facts.pivot_table("right", "step", "set")
-    learnt, kept = curves["unknown"].to_numpy(), curves["validation"].to_numpy()
+    learnt = curves["unknown"].to_numpy(np.float64)
+    lost = curves["validation"].iloc[0] - curves["validation"].to_numpy(np.float64)
     first = int(repaired)
     there = crossing(learnt[first:], level)
-    return float(learnt[-1]), float(kept[0] - there.of(kept[first:]))
+    area = float(frontier_area(learnt, 1 - lost, repaired=repaired))
+    return Outcome(float(learnt[-1]), float(there.of(lost[first:])), area)
 
 
 def _said(arm: Arm, keys: dict[str, tuple[object, ...]]) -> str:

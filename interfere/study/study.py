@@ -10,6 +10,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 """What every library's generator takes."""
 
 How = Literal["all", "climb"]
+By = Literal["loss", "area"]
 """How a sweep's values are tried."""
 
 
@@ -150,6 +151,11 @@ class Selection(_Section):
 
     seeds: tuple[Seed, ...] = Field(
         (1000,), min_length=1, description="of the runs that only choose"
+    )
+    by: By = Field(
+        "loss",
+        description="loss: the least net loss where plasticity first reaches `level`; area: the "
+        "largest area under the frontier, which prices every amount learnt",
     )
     level: float = Field(
         0.9, gt=0, le=1, description="plasticity at which net losses are compared"

@@ -65,3 +65,10 @@ def test_draws_are_taken_one_by_one():
 def test_curves_of_unlike_shape_are_refused(points, types_unchecked):
     with pytest.raises(InputError, match="two or more evaluations"):
         area(*points)
+
+
+def test_no_way_leads_from_the_start_to_a_repair():
+    learnt, kept = np.array([0.0, 0.8, 1.0]), np.array([1.0, 0.9, 0.7])
+    assert frontier_area(learnt, kept) == pytest.approx(0.8 * 0.95 + 0.2 * 0.8)
+    found = frontier_area(learnt, kept, repaired=True)
+    assert found == pytest.approx(0.8 * 0.9 + 0.2 * 0.8)

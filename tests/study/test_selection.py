@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from interfere.errors import InputError
+from interfere.measures.frontier import frontier_area
 from interfere.study.load import load_study
-from interfere.study.search import Search, candidates, neighbours, score, tries
+from interfere.study.search import Outcome, Search, candidates, neighbours, score, tries
 from interfere.study.selection import _read, check_arm, choose
 from interfere.study.study import Arm, Selection, Split, Study
 
@@ -55,7 +57,15 @@ def test_an_arm_without_a_sweep_is_its_own_candidate():
     ],
 )
 def test_which_is_chosen(better, worse):
-    assert score(better) < score(worse)
+    better, worse = ([Outcome(*one, NAN) for one in found] for found in (better, worse))
+    assert score(better, "loss") < score(worse, "loss")
+
+
+def test_the_area_prices_what_is_learnt_beyond_the_level():
+    """A strong setting that stops at .9 loses less there, and learns less in all."""
+    weak, strong = [Outcome(1.0, 0.054, 0.954)], [Outcome(0.905, 0.05, 0.866)]
+    assert score(strong, "loss") < score(weak, "loss")
+    assert score(weak, "area") < score(strong, "area")
 
 
 def test_loss_is_read_where_the_level_is_reached(tmp_path):
@@ -68,12 +78,15 @@ def test_loss_is_read_where_the_level_is_reached(tmp_path):
         for fact in range(10)
     ]
     pd.DataFrame(rows).to_parquet(tmp_path / "facts.parquet")
-    plasticity, lost = _read(tmp_path, 0.9)
-    assert plasticity == 1
-    assert lost == pytest.approx(0.2)
+    found = _read(tmp_path, 0.9)
+    assert found.plasticity == 1
+    assert found.net_loss == pytest.approx(0.2)
+    curves = (np.array(shares["unknown"]), np.array(shares["validation"]))
+    assert found.area == frontier_area(*curves)
+    assert _read(tmp_path, 0.9, repaired=True).area == frontier_area(*curves, repaired=True)
     # a repair's first evaluation is as far as it goes: no way leads there from the start
-    assert _read(tmp_path, 0.5)[1] == pytest.approx(0.1 * 0.5 / 0.8)
-    assert _read(tmp_path, 0.5, repaired=True)[1] == pytest.approx(0.1)
+    assert _read(tmp_path, 0.5).net_loss == pytest.approx(0.1 * 0.5 / 0.8)
+    assert _read(tmp_path, 0.5, repaired=True).net_loss == pytest.approx(0.1)
 
 
 @given(
@@ -92,7 +105,7 @@ def test_a_climb_ends_where_no_neighbour_is_better(drawn):
         assert not set(wanted) & set(search.found)
         for place in wanted:
             depth = sum((a - b) ** 2 for a, b in zip(place, bottom, strict=True))
-            search.found[place] = [(1.0, float(depth))]
+            search.found[place] = [Outcome(1.0, float(depth), 0.0)]
     assert search.best == bottom
     best = search.found[search.best]
     assert all(search.found[place] >= best for place in neighbours(search.best, sizes))
@@ -104,11 +117,13 @@ def test_a_climb_begins_in_the_middle_and_follows_what_learns():
     )
     search = Search(one, "climb")
     assert search.wanted() == [(1, 1)]
-    search.found[1, 1] = [(0.5, NAN)]
+    search.found[1, 1] = [Outcome(0.5, NAN, 0.4)]
     assert search.wanted() == [(0, 1), (2, 1), (1, 0)]
-    search.found |= {(0, 1): [(0.95, 0.3)], (2, 1): [(0.2, NAN)], (1, 0): [(0.4, NAN)]}
+    search.found[0, 1] = [Outcome(0.95, 0.3, 0.7)]
+    search.found[2, 1] = [Outcome(0.2, NAN, 0.1)]
+    search.found[1, 0] = [Outcome(0.4, NAN, 0.3)]
     assert search.wanted() == [(0, 0)]
-    search.found[0, 0] = [(0.92, 0.3)]  # a draw: what was tried first stays
+    search.found[0, 0] = [Outcome(0.92, 0.3, 0.7)]  # a draw: what was tried first stays
     assert search.wanted() == []
     assert search.best == (0, 1)
     chosen = search.candidate(search.best)
