@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate.utils import extract_model_from_parallel
+from torch.distributed.tensor import DTensor
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -286,6 +287,11 @@ class FactRetentionCallback(TrainerCallback):
         if hasattr(network, "get_base_model"):
             network = network.get_base_model()
         assert isinstance(network, PreTrainedModel)
+        if any(isinstance(parameter, DTensor) for parameter in network.parameters()):
+            raise InputError(
+                "FactRetentionCallback asks the model between steps, which a sharded model "
+                "(FSDP) doesn't allow; train it with DDP, or ask its checkpoints afterwards"
+            )
         tokenizer = self._tokenizer or given.get("processing_class")
         if tokenizer is None:  # InterferenceTrainer may know one that Trainer doesn't
             owner = self._trainer or calling_trainer()

@@ -32,12 +32,14 @@ class Split:
     notes: tuple[str, ...]
     """Where answers or relations could not be matched, and by how much they differ."""
     seed: int
+    told: bool = True
+    """Whether somebody said what the model knows; else `known` is all that is trained on."""
 
     @classmethod
     def for_training(cls, facts: FactSet) -> "Split":
         """All facts to train on, none to measure: whatever the model knows of them."""
         none = facts[:0]
-        return cls(facts, none, none, none, none, none, notes=(), seed=0)
+        return cls(facts, none, none, none, none, none, notes=(), seed=0, told=False)
 
     def with_others(self, facts: FactSet) -> "Split":
         """The same with other Known facts to spend, such as for replay; none trained on.
@@ -123,7 +125,7 @@ def draw_split(
             sets["control"], "hex", tokenizer, seed=seed + 2**31, avoid=facts
         )
         sets["control"] = keys
-    return Split(**sets, notes=notes, seed=seed)
+    return Split(**sets, notes=notes, seed=seed, told=True)
 
 
 def _tested_answers(

@@ -23,7 +23,7 @@ from interfere.models.model import Model
 from interfere.models.ranking import answer_ranks
 from interfere.study.drift_table import drift_table
 from interfere.study.manifest import RESULTS_VERSION, finish, is_finished, locked
-from interfere.study.study import Arm, Study
+from interfere.study.study import Arm, Study, plain_sft
 from interfere.training.cost import Cost
 from interfere.training.evaluation import AtSteps, FactEvaluation, ask_set
 from interfere.training.names import named_mitigation
@@ -81,7 +81,7 @@ class Job:
         return kept | {
             "version": RESULTS_VERSION,
             "start": self.start_digest,
-            "arm": self.arm.model_dump(exclude={"name", "sweep"}),
+            "arm": self.arm.model_dump(exclude={"name", "sweep", "rate_of"}),
             "training": study.train.model_dump(),
             "steps": self.steps,
             "evaluate": study.evaluate.model_dump(),
@@ -126,10 +126,14 @@ def execute(job: Job) -> Path:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+        began, threads = time.monotonic(), torch.get_num_threads()
         if job.device == "cpu":
             torch.set_num_threads(job.threads)
-        began = time.monotonic()
-        _execute(job, folder)
+        try:
+            _execute(job, folder)
+        finally:
+            # A round of one run is carried out here, and what follows must not be slower for it.
+            torch.set_num_threads(threads)
         finish(folder, job.identity, arm=job.arm.name, seconds=time.monotonic() - began)
     return folder
 
@@ -149,7 +153,9 @@ def _execute(job: Job, folder: Path) -> None:
     passing = [step for step in steps if 0 <= step < job.steps]
     at = AtSteps(passing, measure_drift, start.tokenizer, cost)
     shared = None if passing else _trained_before(job, cost)
-    tuned = shared or _trained(job, start, [evaluation, at], cost)
+    # A repair's evaluations are of its own path.
+    watching: list[TrainerCallback] = [at] if job.arm.repair else [evaluation, at]
+    tuned = shared or _trained(job, start, watching, cost)
     table = _repaired(job, start, tuned) if job.arm.repair else evaluation.table
     table = _carried_on(job, table)
     pd.DataFrame([asdict(cost)]).to_csv(folder / "cost.csv", index=False)
@@ -157,6 +163,8 @@ def _execute(job: Job, folder: Path) -> None:
         table.assign(epoch=table["step"] / job.steps_an_epoch).to_parquet(
             folder / "facts.parquet", index=False
         )
+        if job.study.keep_weights and plain_sft(job.arm):  # for repairs at this rate
+            tuned.save(folder / "model")
         return
     _outcomes(job, table, start, tuned).to_parquet(folder / "facts.parquet", index=False)
     _ranks(job, start, tuned).to_parquet(folder / "ranks.parquet", index=False)

@@ -1,6 +1,6 @@
 """Settings chosen on validation facts, before anything is measured on test facts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +82,15 @@ def choose(
                 "values beyond might do better"
             )
     chosen = {one.arm.name: one.candidate(one.best) for one in searches}
-    arms_now = tuple(chosen.get(arm.name, arm) for arm in study.arms)
+    arms_now = tuple(_at_rate(chosen.get(arm.name, arm), chosen) for arm in study.arms)
     return study.model_copy(update={"arms": arms_now})
+
+
+def _at_rate(arm: Arm, chosen: Mapping[str, Arm]) -> Arm:
+    """The arm at the rate that the arm named by `rate_of` has chosen."""
+    if arm.rate_of is None:
+        return arm
+    return arm.model_copy(update={"learning_rate": chosen[arm.rate_of].learning_rate})
 
 
 def _write(searches: list[Search], study: str) -> None:

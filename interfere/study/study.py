@@ -10,8 +10,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 """What every library's generator takes."""
 
 How = Literal["all", "climb"]
-By = Literal["loss", "area"]
 """How a sweep's values are tried."""
+
+By = Literal["loss", "area"]
+"""What is best among them."""
 
 
 class _Section(BaseModel):
@@ -124,6 +126,10 @@ class Arm(_Section):
         {}, description="the mitigation's fields, or the repair's"
     )
     learning_rate: float | None = Field(None, gt=0, description="None: the study's")
+    rate_of: str | None = Field(
+        None,
+        description="an arm with a sweep, whose chosen learning rate is this one's too",
+    )
     sweep: dict[str, tuple[Any, ...]] = Field(
         {},
         description="values by setting (or learning_rate), tried on validation facts as "
@@ -245,6 +251,19 @@ class Study(_Section):
         for arm in self.arms:
             for key, values in arm.sweep.items():
                 _check_list(arm.name, key, values, climbs=self.select.search == "climb")
+        rated = {arm.name for arm in self.arms if "learning_rate" in arm.sweep}
+        for arm in self.arms:
+            if arm.rate_of is None:
+                continue
+            if (
+                arm.rate_of not in rated
+                or arm.learning_rate
+                or "learning_rate" in arm.sweep
+            ):
+                raise ValueError(
+                    f"the arm {arm.name!r} takes the rate of {arm.rate_of!r}: that must sweep "
+                    "learning_rate, and this one must have none of its own"
+                )
         if both := [arm.name for arm in self.arms if arm.repair and arm.mitigation]:
             raise ValueError(f"the arm {both[0]!r} has a mitigation and a repair")
         if set(self.select.seeds) & set(self.seeds) and swept:

@@ -10,8 +10,18 @@ from torch import Tensor
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback
 
+from interfere.errors import InputError
 from interfere.training.freezing import mask_alike
-from interfere.training.mitigation import AddsLoss, Kept, Positions, Spending, Start, Step
+from interfere.training.mitigation import (
+    AddedRows,
+    AddsLoss,
+    ChangesRows,
+    Kept,
+    Positions,
+    Spending,
+    Start,
+    Step,
+)
 from interfere.training.teacher import Teacher
 
 LOOKS = 4
@@ -46,6 +56,10 @@ class Measured:
     def spending(self, start: Start) -> Spending | None:
         """The loss's."""
         return self.adds.spending(start)
+
+    def added_rows(self, start: Start) -> AddedRows | None:
+        """The loss's."""
+        return self.adds.added_rows(start) if isinstance(self.adds, ChangesRows) else None
 
     def loss(self, student: Kept, teacher: Kept, step: Step) -> Tensor:
         """The loss's."""
@@ -108,13 +122,19 @@ def distillation_pull(
     trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)
     start.cost.measured_rows += start.cost.rows - before
     start.cost.rows = before
+    if not measured.norms:
+        raise InputError("no step had a position to distil at: there is no pull to match")
     return sum(measured.norms) / len(measured.norms), network
 
 
 def distance(network: PreTrainedModel, anchors: Mapping[str, Tensor]) -> float:
     """‖θ - anchor‖ over the parameters named."""
     named = dict(network.named_parameters())
-    return _norm([named[name].detach() - anchor for name, anchor in anchors.items()])
+    gone = []
+    for name, anchor in anchors.items():
+        now = named[name].detach()
+        gone.append(now - anchor.to(now.device))
+    return _norm(gone)
 
 
 def _norm(parts: list[Tensor]) -> float:

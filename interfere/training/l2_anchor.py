@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,16 +21,18 @@ class L2Anchor:
     """Adds strength / 2 · Σ (θ - θ₀)² over the trained parameters; gradient strength · (θ - θ₀).
 
     strength=None: matched by measurement, so that the penalty pulls as hard as the
-    distillation term of `matched_to` does. A copy is trained with that term for
-    `matching_steps` steps; strength is then the mean norm of the term's gradient over the
-    next batches, divided by how far the weights have gone from the anchor.
+    distillation term of `matched_to` (a SelfDistillation, or its settings) does. A copy is
+    trained with that term for `matching_steps` steps; strength is then the mean norm of the
+    term's gradient over the next batches, divided by how far the weights have gone from the
+    anchor.
 
     Cost: one pass over the weights a step, memory of one copy; the matching's steps where
     it is asked for. Known to fail: every direction costs alike, those that old facts don't
     need as much as those that they do, so it slows learning before it protects.
 
     Raises:
-        InputError: strength below 0, an anchor that doesn't exist, steps below 1.
+        InputError: strength below 0, an anchor that doesn't exist, steps below 1, or
+            settings that SelfDistillation refuses.
 
     Source: L2-SP, arXiv 1802.01483, eq. 2; as a control matched to self-distillation,
     arXiv 2604.15574 (its anchor is not known).
@@ -38,7 +40,7 @@ class L2Anchor:
 
     strength: float | None = None
     anchor: Model | Literal["start", "base"] = "start"
-    matched_to: SelfDistillation = field(default_factory=SelfDistillation)
+    matched_to: SelfDistillation | Mapping[str, Any] = field(default_factory=dict)
     matching_steps: int = 40
 
     def __post_init__(self) -> None:
@@ -50,6 +52,7 @@ class L2Anchor:
             )
         if self.matching_steps < 1:
             raise InputError(f"matching_steps must be 1 or more, got {self.matching_steps}")
+        self._rival()
 
     def penalty(self, start: Start) -> Penalty:
         """The penalty, from the weights as they are now.
@@ -73,13 +76,21 @@ class L2Anchor:
             source = dict(model.network.named_parameters())
         return anchored_at(start.network, source)
 
+    def _rival(self) -> SelfDistillation:
+        if isinstance(self.matched_to, SelfDistillation):
+            return self.matched_to
+        try:
+            return SelfDistillation(**self.matched_to)
+        except TypeError as error:
+            raise InputError(f"matched_to, SelfDistillation's settings: {error}") from None
+
     def _matched(self, start: Start, anchors: dict[str, Tensor]) -> float:
         if start.arguments.world_size > 1:
             raise InputError(
                 "an L2 anchor's strength is matched on one process: match it there, and give "
                 "strength=… here"
             )
-        pull, network = distillation_pull(start, self.matched_to, self.matching_steps)
+        pull, network = distillation_pull(start, self._rival(), self.matching_steps)
         gone = distance(network, anchors)
         if not gone > 0:
             raise InputError("the weights didn't move while the strength was matched")

@@ -1,10 +1,10 @@
 """Train low-rank adapters and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -16,7 +16,8 @@ from interfere.models.parameter_groups import components
 class LoRA:
     """Adds alpha / rank · B A to the weights of the targets, and trains A and B alone.
 
-    After `train` the adapters are merged: what comes back is a plain model.
+    After `train` the adapters are merged: what comes back is a plain model. So is what an
+    InterferenceTrainer saves; in memory its model keeps them (`merge_adapters`).
 
     Cost: two small products a target; gradients and optimizer state of the adapters only.
     Known to fail: it learns less and forgets less; at a rank and rate at which it learns
@@ -113,3 +114,29 @@ def merge_adapters(network: PreTrainedModel) -> None:
     for name, layer in adapters(network).items():
         layer.merge()  # type: ignore[operator]
         network.set_submodule(name, layer.get_base_layer())  # type: ignore[operator]
+
+
+def adapter_state(network: PreTrainedModel) -> dict[str, Tensor]:
+    """The adapters' own parameters, which are all that is trained."""
+    return {name: p.detach() for name, p in network.named_parameters() if "lora_" in name}
+
+
+def merged_state(network: PreTrainedModel, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What `merge_adapters` would leave of a state, under a plain network's names.
+
+    Args:
+        network: with adapters; not changed.
+        state: its state, whole.
+    """
+    found = dict(state)
+    for name, layer in adapters(network).items():
+        held: Any = layer
+        weight = found.pop(f"{name}.base_layer.weight")
+        for adapter in held.active_adapters:
+            down, up = (found.pop(f"{name}.lora_{x}.{adapter}.weight") for x in "AB")
+            change = (up @ down) * held.scaling[adapter]
+            weight = weight + (change.T if held.fan_in_fan_out else change)
+        found[f"{name}.weight"] = weight
+        if f"{name}.base_layer.bias" in found:
+            found[f"{name}.bias"] = found.pop(f"{name}.base_layer.bias")
+    return found

@@ -4,11 +4,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import (
     DataCollatorForSeq2Seq,
-    PreTrainedModel,
     Trainer,
     TrainingArguments,
     default_data_collator,
@@ -33,7 +32,7 @@ class NumberedTrainer(Trainer):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: nn.Module,
         args: TrainingArguments,
         *,
         added: AddedRows | None,
@@ -144,7 +143,7 @@ def _numbered(
 
 
 def collator(
-    model: PreTrainedModel, args: TrainingArguments, trainer: dict[str, Any]
+    model: nn.Module, args: TrainingArguments, trainer: dict[str, Any]
 ) -> Callable[[list[Row]], Batch]:
     """Rows to a batch as training makes them, of the columns that the model takes."""
     collate = trainer.get("data_collator")

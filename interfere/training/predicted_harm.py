@@ -123,5 +123,9 @@ def _rows(model: Model, start: Start, count: int | None = None) -> Iterator[Batc
     places = [int(i * apart) for i in range(many)]
     for first in range(0, many, BATCH):
         batch = start.collate([rows[i] for i in places[first : first + BATCH]])
-        answer = batch["labels"] != IGNORED
-        yield batch["input_ids"].to(model.device), answer.to(model.device)
+        ids, answer = batch["input_ids"], batch["labels"] != IGNORED
+        if (mask := batch.get("attention_mask")) is not None:
+            # The caller's batches may be padded on the left; what reads these expects the right.
+            order = (1 - mask.long()).argsort(dim=1, stable=True)
+            ids, answer = ids.gather(1, order), answer.gather(1, order)
+        yield ids.to(model.device), answer.to(model.device)

@@ -208,7 +208,7 @@ class ChosenRows:
     def __call__(
         self, numbers: Int[Tensor, " rows"], network: PreTrainedModel, step: int
     ) -> Float[Tensor, " rows"]:
-        """1 for rows that are chosen, else 0."""
+        """1 for rows that are chosen, else 0; what another mitigation adds is not chosen."""
         if self._due(step):
             with evaluating(network):
                 score = self._score(network, step)
@@ -216,7 +216,9 @@ class ChosenRows:
             chosen = score.argsort(descending=True, stable=True)[:count]
             self._weights = torch.zeros(len(score))
             self._weights[chosen] = 1
-        return self._weights[numbers.cpu()]
+        own = numbers.cpu()
+        among = own < len(self._weights)
+        return torch.where(among, self._weights[own.where(among, 0)], 0.0)
 
     def _score(self, network: PreTrainedModel, step: int) -> Float[Tensor, " rows"]:
         start, spend = self._start, self._options.spend

@@ -113,7 +113,7 @@ def train(
             arguments,
             mitigation=mitigations,
             tokenizer=model.tokenizer,
-            known_rows=range(len(split.known)),
+            known_rows=range(len(split.known)) if split.told else None,
             old_facts=split.others,
             base=base,
             cost=cost,

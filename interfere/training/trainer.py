@@ -3,30 +3,20 @@
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
-from transformers.trainer_utils import TrainOutput
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from interfere.errors import InputError
 from interfere.facts.fact import FactSet
 from interfere.models.head import body, plain_weight, unembed
 from interfere.models.model import Model
 from interfere.training.cached_teacher import CachedTeacher
-from interfere.training.checkpoints import (
-    WritesIntoCheckpoint,
-    checkpoint_folder,
-    last_whole,
-    mark_whole,
-    read_states,
-    to_resume,
-    write_states,
-)
+from interfere.training.checkpointed_trainer import CheckpointedTrainer
 from interfere.training.cost import Cost
 from interfere.training.fingerprint import fingerprint
 from interfere.training.mitigation import (
@@ -38,8 +28,9 @@ from interfere.training.mitigation import (
 )
 from interfere.training.narrowed_head import narrowed_head
 from interfere.training.numbered import NUMBER
-from interfere.training.numbered_trainer import NumberedTrainer, collator, is_sized
+from interfere.training.numbered_trainer import collator, is_sized
 from interfere.training.parts import prepare
+from interfere.training.placing import place, plain_network
 from interfere.training.positions import predicting, unpadded
 from interfere.training.rows import Rows
 from interfere.training.sharded import refuse_sharded
@@ -51,7 +42,7 @@ WEIGHTS = "row_weights"
 """How much the added loss counts each row of a batch."""
 
 
-class InterferenceTrainer(NumberedTrainer):
+class InterferenceTrainer(CheckpointedTrainer):
     """Cross-entropy on labelled tokens, plus what the mitigations add.
 
     The cross-entropy is a sum over the optimizer step's labels divided by their number,
@@ -74,7 +65,7 @@ class InterferenceTrainer(NumberedTrainer):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: nn.Module,
         args: TrainingArguments,
         *,
         mitigation: Mitigation | Sequence[Mitigation] | None = None,
@@ -88,7 +79,7 @@ class InterferenceTrainer(NumberedTrainer):
         """What Trainer takes, and what mitigations may need.
 
         Args:
-            model: trained in place.
+            model: a PreTrainedModel, or what peft made of one; trained in place.
             args: of the training.
             mitigation: one or several.
             tokenizer: the model's; None: `processing_class`, where that is given.
@@ -104,13 +95,17 @@ class InterferenceTrainer(NumberedTrainer):
                 "label_smoothing_factor"
             )
         found = as_mitigations(mitigation)
-        self._network, self._cost = model, cost or Cost()
+        # what peft wraps around the network is Trainer's business
+        self._network = network = plain_network(model)
+        self._cost = cost or Cost()
+        if found:
+            place(network, args)
         # other ranks may hold placeholders until accelerate shards the first one's weights
         first = args.process_index == 0
-        self._began_from = fingerprint(model) if found and first else None
+        self._began_from = fingerprint(network) if found and first else None
         self.fact_tokenizer = tokenizer or trainer.get("processing_class")
         start = Start(
-            model,
+            network,
             self.fact_tokenizer,
             trainer["train_dataset"] if is_sized(trainer.get("train_dataset")) else (),
             known_rows,
@@ -134,6 +129,7 @@ class InterferenceTrainer(NumberedTrainer):
         self.model_accepts_loss_kwargs = True
         args._n_gpu = min(args.n_gpu, 1)  # DataParallel would scatter the positions
         self._weight: Tensor | float = 0
+        self._whole_logits = False
         self._teacher = self._ready(parts.teacher, start)
 
     def _ready(self, teacher: Teacher | None, start: Start) -> Teacher | None:
@@ -158,48 +154,6 @@ class InterferenceTrainer(NumberedTrainer):
             teacher.park()
         return cached
 
-    def train(
-        self,
-        resume_from_checkpoint: str | bool | None = None,
-        trial: Any = None,
-        ignore_keys_for_eval: list[str] | None = None,
-    ) -> TrainOutput:
-        """Trainer's; `True` goes on from the last checkpoint that was written whole.
-
-        Without one it begins anew. Make the trainer as it was made before, of the model that
-        training started from, not of the checkpoint's: teachers and anchors are made from it.
-
-        Raises:
-            InputError: the checkpoint is of a training with other mitigations or from another
-                model, or this trainer has trained already and its mitigations can't begin again.
-        """
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = to_resume(self.args.output_dir)
-        if self._resumed and self.state.global_step:
-            raise InputError(
-                "this trainer has trained, and its mitigations are where that left them; "
-                "make a new one from the model that training starts from"
-            )
-        if isinstance(resume_from_checkpoint, str | Path):
-            folder = Path(resume_from_checkpoint)
-            read_states(folder, self._mitigations, self._resumed, self._began_from)
-        return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
-
-    def _save_checkpoint(self, *arguments: Any, **named: Any) -> None:
-        """Trainer's; says when all of it is there, for a kill may come at any moment."""
-        folder = checkpoint_folder(self.args.output_dir, self.state.global_step)
-        if self.args.should_save:  # before Trainer, which takes older ones away at its end
-            write_states(folder, self._mitigations, self._resumed, self._began_from)
-            for callback in self.callback_handler.callbacks:
-                if isinstance(
-                    callback, WritesIntoCheckpoint
-                ):  # `on_save` comes after the whole mark
-                    callback.write_into_checkpoint(self.args, self.state)
-        super()._save_checkpoint(*arguments, **named)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            mark_whole(folder)
-
     def compute_loss(
         self,
         model: nn.Module,
@@ -216,11 +170,16 @@ class InterferenceTrainer(NumberedTrainer):
         labels, numbers = inputs.pop("labels"), inputs.pop(NUMBER, None)
         weights = inputs.pop(WEIGHTS, None)
         answer = predicting(labels)
-        with narrowed_head(self._network, answer) as seen:
-            outputs = model(**inputs, use_cache=False)
         targets = labels[:, 1:][answer[:, :-1]]
+        if self._whole_logits:
+            outputs = model(**inputs, use_cache=False)
+            logits, seen = outputs.logits[answer], []
+        else:
+            with narrowed_head(self._network, answer) as seen:
+                outputs = model(**inputs, use_cache=False)
+            logits = outputs.logits
         count = len(targets) if num_items_in_batch is None else num_items_in_batch
-        summed = F.cross_entropy(outputs.logits.float(), targets, reduction="sum")
+        summed = F.cross_entropy(logits.float(), targets, reduction="sum")
         loss = summed / max(int(count), 1)
         if self._adds is not None and self._teacher is not None and model.training:
             kept = self._kept(inputs | {"labels": labels})
@@ -231,14 +190,30 @@ class InterferenceTrainer(NumberedTrainer):
                     self._adds, self._teacher, seen[0], kept, weights, inputs
                 )
         # DDP averages over processes, where the counts are of all of them
-        loss = loss * self.accelerator.num_processes
+        if model.training or self.args.average_tokens_across_devices:
+            loss = loss * self.accelerator.num_processes
         if model.training:
+            self._last = inputs | {"labels": labels}
             for penalty in self._penalties:
                 parts = self.current_gradient_accumulation_steps
                 loss = loss + penalty(self._network) / parts
             if not torch.isfinite(loss):
-                self._refuse(outputs.logits, targets, answer, numbers)
+                self._refuse(logits, targets, answer, numbers)
         return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Any, Any]:
+        """Trainer's; logits at every position where they are asked for, not the loss alone."""
+        self._whole_logits = not prediction_loss_only
+        try:
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        finally:
+            self._whole_logits = False
 
     def _added_loss(
         self,
@@ -298,11 +273,6 @@ class InterferenceTrainer(NumberedTrainer):
             f"the loss is no longer finite at step {self.state.global_step + 1}, {where}"
             f"{self._way_out()}"
         )
-
-    def _way_out(self) -> str:
-        last = last_whole(self.args.output_dir)
-        kept = f"; {last} is the last checkpoint, and intact" if last else ""
-        return f"; lower the learning rate of {self.args.learning_rate:g}{kept}"
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device

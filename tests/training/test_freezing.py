@@ -7,6 +7,7 @@ from tiny_models import tiny_model
 
 from interfere.errors import InputError
 from interfere.training.freezing import Freezing
+from interfere.training.parts import prepare
 from interfere.training.train import train
 
 
@@ -105,6 +106,13 @@ def test_random_control_moves_as_many_weights_and_no_other(model, split):
     for name, now in again.network.named_parameters():
         if "proj" in name:
             assert (now != tuned.network.get_parameter(name)).float().mean() > 0.9, name
+
+
+def test_weights_that_decay_would_not_stay(model, begin):
+    start = begin(model.copy())
+    start.arguments.weight_decay = 0.1
+    with pytest.raises(InputError, match=r"weight_decay=0\.1 would move the weights"):
+        prepare([Freezing(trains="attention", random_control=True)], start)
 
 
 @pytest.mark.parametrize(

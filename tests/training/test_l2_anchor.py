@@ -77,6 +77,15 @@ def test_the_terms_pull_is_its_gradients_norm(model, begin):
     assert pull == pytest.approx(float(torch.stack(squares).sum().sqrt()), rel=1e-3)
 
 
+def test_what_it_is_matched_to_may_be_settings_and_on_other_rows(model, begin):
+    given = {"temperature": 1.0, "rows": "background", "strength": 2.0}
+    one, other = (
+        L2Anchor(matched_to=which, matching_steps=3).penalty(begin(model)).strength
+        for which in (given, SelfDistillation(**given))
+    )
+    assert one == other > 0
+
+
 def test_matched_strength_is_blind_to_accumulation(model, begin):
     pulls = []
     for batch, parts in ((6, 1), (3, 2)):
@@ -110,6 +119,8 @@ def test_the_pull_is_measured_on_the_weights_that_are_trained(model, begin):
         ({"strength": -1.0}, "strength must be 0 or more, got -1"),
         ({"anchor": "end"}, "anchor must be a loaded model, 'start' or 'base', got 'end'"),
         ({"matching_steps": 0}, "matching_steps must be 1 or more, got 0"),
+        ({"matched_to": {"temperature": 0}}, "temperature must be above 0"),
+        ({"matched_to": {"heat": 1}}, "matched_to, SelfDistillation's settings: .*heat"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

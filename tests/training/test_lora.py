@@ -3,12 +3,15 @@
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tiny_models import tiny_model
+from tiny_models import places, tiny_model
+from transformers import TrainingArguments
 
 from interfere.errors import InputError
 from interfere.training.lora import LoRA, adapters, merge_adapters
+from interfere.training.rows import FactRows, collate
 from interfere.training.self_distillation import SelfDistillation
 from interfere.training.train import train
+from interfere.training.trainer import InterferenceTrainer
 
 IDS = torch.tensor([[1, 5, 9, 30]])
 
@@ -70,6 +73,41 @@ def test_adapter_off_is_the_start_as_a_teacher(model, split):
 def test_adapter_off_without_adapters_is_refused(model, split):
     with pytest.raises(InputError, match=r"combine it with LoRA\(\)"):
         train(model, split, mitigation=SelfDistillation(teacher="adapter-off"), steps=1)
+
+
+def test_what_peft_has_wrapped_is_distilled_too(tmp_path):
+    """Held to itself without adapters, or to a copy of its start: the same weights."""
+    ends = []
+    for teacher in ("adapter-off", "start"):
+        model = tiny_model().copy()
+        torch.manual_seed(0)
+        wrapped = get_peft_model(model.network, LoraConfig(r=4, target_modules=["q_proj"]))
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=8,
+            learning_rate=3e-3,
+            max_steps=4,
+            use_cpu=True,
+            report_to="none",
+            save_strategy="steps",
+            save_steps=4,
+            disable_tqdm=True,
+        )
+        trainer = InterferenceTrainer(
+            wrapped,
+            arguments,
+            mitigation=SelfDistillation(teacher=teacher, strength=2.0),
+            tokenizer=model.tokenizer,
+            train_dataset=FactRows(places()[:32], model.tokenizer),
+            data_collator=collate,
+        )
+        trainer.train()
+        ends.append({n: p.detach() for n, p in wrapped.named_parameters() if "lora_" in n})
+        assert (tmp_path / "checkpoint-4" / "adapter_model.safetensors").is_file()
+    assert all(
+        torch.allclose(ends[0][name], value, atol=1e-6) for name, value in ends[1].items()
+    )
+    assert any(value.abs().max() > 0 for name, value in ends[0].items() if "lora_B" in name)
 
 
 def test_adapters_already_there_are_refused():

@@ -16,6 +16,7 @@ from interfere.training.predicted_harm import (
     row_harm,
     row_overlap,
 )
+from interfere.training.rows import collate
 
 
 @pytest.fixture
@@ -58,6 +59,18 @@ def test_harm_is_what_a_step_on_the_row_does(exact, begin):
             expected.append(rise(exact, direction, facts, 1e-9).mean())
     found = row_harm(exact, facts, start)
     assert torch.allclose(found, torch.stack(expected), rtol=1e-2)
+
+
+@pytest.mark.parametrize("of", [row_harm, row_overlap, fact_risk])
+def test_batches_padded_on_the_left_say_the_same(model, begin, split, of):
+    def left(rows):
+        batch = collate(rows)
+        order = batch["attention_mask"].argsort(dim=1, stable=True)
+        return {name: values.gather(1, order) for name, values in batch.items()}
+
+    facts = split.others if of is fact_risk else split.known
+    right, turned = (of(model, facts, begin(model, collate=c)) for c in (collate, left))
+    assert torch.allclose(turned, right, rtol=1e-4, atol=1e-6)
 
 
 def test_overlap_is_a_share_and_whole_for_the_old_facts_own_rows(model, begin, split):

@@ -6,6 +6,7 @@ import torch
 from interfere.errors import InputError
 from interfere.training.cost import Cost
 from interfere.training.predicted_harm import fact_logprobs, fact_risk, row_harm
+from interfere.training.replay import Replay
 from interfere.training.rows import prompt_rows
 from interfere.training.targeted_distillation import ON_ROWS, TargetedDistillation
 from interfere.training.train import train
@@ -90,6 +91,15 @@ def test_teacher_runs_on_what_is_chosen_alone(model, split):
     assert cost(spend="uniform", budget=1 / 3) == (36, 0, 12)
     assert cost(spend="risk", budget=0.5) == (54, 18, 18)
     assert cost(spend="uniform old", budget=0.5) == (54, 18, 18)
+
+
+def test_rows_of_another_mitigation_are_not_distilled_on(model, split):
+    """Replayed facts come beside those among which rows are chosen."""
+    cost = Cost()
+    both = [TargetedDistillation("uniform", budget=1.0), Replay(ratio=0.5)]
+    train(model, split, mitigation=both, steps=4, batch_size=6, cost=cost)
+    assert cost.added_rows > 0
+    assert cost.teacher_rows == cost.rows - cost.added_rows
 
 
 @pytest.mark.usefixtures("types_unchecked")
