@@ -142,7 +142,7 @@ def test_a_whole_checkpoint_holds_how_facts_stood(nano, known, tmp_path, monkeyp
     def mark(folder):
         found.append(len(list(folder.glob("fact_retention-*"))))
 
-    monkeypatch.setattr("interfere.training.trainer.mark_whole", mark)
+    monkeypatch.setattr("interfere.training.checkpointed_trainer.mark_whole", mark)
     watch = FactRetentionCallback(known[:8], every=2, tokenizer=nano.tokenizer)
     saves = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1}
     trainer = InterferenceTrainer(

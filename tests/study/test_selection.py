@@ -13,7 +13,7 @@ from interfere.errors import InputError
 from interfere.measures.frontier import frontier_area
 from interfere.study.load import load_study
 from interfere.study.search import Outcome, Search, candidates, neighbours, score, tries
-from interfere.study.selection import _read, check_arm, choose
+from interfere.study.selection import _at_rate, _read, check_arm, choose
 from interfere.study.study import Arm, Selection, Split, Study
 
 NAN = float("nan")
@@ -185,6 +185,14 @@ def test_settings_are_chosen_round_by_round(tmp_path, monkeypatch):
     assert "'harsh' chose strength at an end" in said[0]
 
 
+def test_an_arm_may_take_the_rate_that_another_chose():
+    sft = arm(sweep={"learning_rate": [1e-4, 2e-4]})
+    control = arm(rows="known", rate_of="tried").model_copy(update={"name": "control"})
+    chosen = {"tried": Search(sft, "all").candidate((1,))}
+    assert _at_rate(control, chosen).learning_rate == 2e-4
+    assert _at_rate(sft, chosen) is sft
+
+
 def carried_out(job, root):
     """A run's folder, in which what the settings lose is lost."""
     name, strength = job.arm.name.split()[0], job.arm.settings["strength"]
@@ -232,6 +240,10 @@ def test_settings_are_refused_before_anything_is_trained(given, message):
         (
             "select.search=climb; arms=[{name: a, mitigation: ewc, sweep: {strength: [3, 1]}}]",
             "small to large",
+        ),
+        (
+            "arms=[{name: a, sweep: {learning_rate: [0.1]}}, {name: b, rate_of: c}]",
+            "'b' takes the rate of 'c': that must sweep learning_rate",
         ),
         ("evaluate.sets=[unknown]", "leaves out 'held_out'"),
         ("arms=[{name: a, mitigation: ewc, repair: wise-ft}]", "a mitigation and a repair"),

@@ -5,9 +5,11 @@ import random
 import numpy as np
 import pytest
 import torch
+from tiny_models import places
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 from interfere.errors import InputError
+from interfere.knowledge.splits import Split
 from interfere.models.model import Model
 from interfere.training.freezing import Freezing
 from interfere.training.known_patch import KnownPatch
@@ -214,3 +216,9 @@ def test_autocast_keeps_float32_weights(model, split):
     logits = tuned.network(input_ids=torch.tensor([[1, 2]])).logits
     assert logits.dtype == torch.float32
     assert logits.equal(tuned.copy().network(input_ids=torch.tensor([[1, 2]])).logits)
+
+
+def test_of_facts_alone_nobody_knows_which_were_known(model):
+    split = Split.for_training(places()[:16])
+    with pytest.raises(InputError, match="needs to be told which rows are Known"):
+        train(model, split, mitigation=SelfDistillation(rows="known"), steps=1)
