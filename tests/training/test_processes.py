@@ -19,7 +19,9 @@ import torch
 from accelerate.state import AcceleratorState, DistributedType
 from tiny_models import places, tiny_model
 from transformers import TrainerCallback, TrainingArguments
+from interfere.interventions.fact_retention import FactRetentionCallback
 from interfere.training.ewc import EWC
+from interfere.training.freezing import Freezing
 from interfere.training.gradient_projection import GradientProjection
 from interfere.training.l2_anchor import L2Anchor
 from interfere.training.lora import LoRA
@@ -39,6 +41,8 @@ mitigations = {
     "replay": [Replay(ratio=0.5, facts=old)],
     "lora, distilled": [LoRA(rank=4), SelfDistillation()],
     "projected": [GradientProjection(rank=4, facts=old)],
+    "masked": [Freezing(trains="attention", random_control=True)],
+    "watched": [],
 }
 
 
@@ -91,7 +95,8 @@ for kind in kinds:
         tokenizer=model.tokenizer,
         train_dataset=FactRows(places()[:32], model.tokenizer),
         data_collator=collate,
-        callbacks=[Dies()] if way == "killed" else [],
+        callbacks=[Dies()] * (way == "killed")
+        + [FactRetentionCallback(old)] * (kind == "watched"),
     )
     trainer.train(resume_from_checkpoint=True if way == "resume" else None)
     assert bool(sharded) == ("FSDP" in type(trainer.model_wrapped).__name__)
@@ -170,11 +175,19 @@ def test_two_processes_are_one(batch, accumulation, way, kinds, alone, tmp_path)
             torch.testing.assert_close(both[kind][name], value, atol=1e-5, rtol=0)
 
 
-def test_what_shards_cannot_do_is_refused(tmp_path):
-    process = start(tmp_path, 2, 4, 1, "sharded", "projected")
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("projected", "GradientProjection asks the model"),
+        ("masked", "masks single weights' gradients"),
+        ("watched", "FactRetentionCallback asks the model"),
+    ],
+)
+def test_what_shards_cannot_do_is_refused(kind, message, tmp_path):
+    process = start(tmp_path, 2, 4, 1, "sharded", kind)
     _, said = process.communicate(timeout=300)
     assert process.returncode != 0
-    assert "GradientProjection asks the model" in said
+    assert message in said
     assert "train it with DDP" in said
 
 
