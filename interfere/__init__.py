@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from interfere.measures.comparison import Comparison, compare
     from interfere.measures.embedding_rows import embedding_rows
     from interfere.measures.gradient_blame import blame, risk
+    from interfere.measures.gradient_kernel import agreement
     from interfere.measures.holm import holm
     from interfere.measures.interference import Interference, interference
     from interfere.measures.intruders import intruder_table
@@ -103,6 +104,7 @@ _HOMES = {
     "WiseFT": "interventions.interpolation",
     "activation_patching": "interventions.activation_patching",
     "adapter_deltas": "measures.weight_delta",
+    "agreement": "measures.gradient_kernel",
     "all_pairs_cka": "measures.all_pairs_cka",
     "blame": "measures.gradient_blame",
     "blame_effect": "interventions.leave_out",
@@ -193,6 +195,7 @@ __all__ = [
     "WiseFT",
     "activation_patching",
     "adapter_deltas",
+    "agreement",
     "all_pairs_cka",
     "blame",
     "blame_effect",
