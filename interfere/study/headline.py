@@ -227,7 +227,7 @@ def main_pairs(study: Study) -> list[tuple[str, str]]:
 def read_contrasts(study: Path) -> pd.DataFrame:
     """The contrasts that a results folder holds, made where it holds none."""
     file = study / "contrasts.csv"
-    if file.is_file():
+    if file.is_file() and file.read_text().strip():
         return pd.read_csv(file)
     return contrasts(study, main_pairs(read(study)[0]))
 

@@ -127,8 +127,10 @@ def _reminders(
     if not found:
         return
     sizes = {"seeds": len(found), "facts": sum(one.forgotten for one in found)}
+    guesses = sizes | {"facts": sum(len(one.guesses) for one in found)}
     for measure, interval in _over_seeds(found):
-        yield {"repair": "reminder"} | sizes | row(measure, interval)
+        counted = guesses if measure == "guessed" else sizes
+        yield {"repair": "reminder"} | counted | row(measure, interval)
     each = [one.learnt for one in found]
     learnt = {"value": np.mean(each), "seeds_low": min(each), "seeds_high": max(each)}
     yield {"repair": "reminder", "measure": "learnt"} | sizes | learnt

@@ -131,10 +131,11 @@ def execute(job: Job) -> Path:
             torch.set_num_threads(job.threads)
         try:
             _execute(job, folder)
+            seconds = time.monotonic() - began
+            finish(folder, job.identity, arm=job.arm.name, seconds=seconds)
         finally:
             # A round of one run is carried out here, and what follows must not be slower for it.
             torch.set_num_threads(threads)
-        finish(folder, job.identity, arm=job.arm.name, seconds=time.monotonic() - began)
     return folder
 
 

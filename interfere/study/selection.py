@@ -90,7 +90,8 @@ def _at_rate(arm: Arm, chosen: Mapping[str, Arm]) -> Arm:
     """The arm at the rate that the arm named by `rate_of` has chosen."""
     if arm.rate_of is None:
         return arm
-    return arm.model_copy(update={"learning_rate": chosen[arm.rate_of].learning_rate})
+    rate = chosen[arm.rate_of].learning_rate
+    return arm.model_copy(update={"learning_rate": rate, "rate_of": None})
 
 
 def _write(searches: list[Search], study: str) -> None:

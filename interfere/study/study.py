@@ -255,14 +255,10 @@ class Study(_Section):
         for arm in self.arms:
             if arm.rate_of is None:
                 continue
-            if (
-                arm.rate_of not in rated
-                or arm.learning_rate
-                or "learning_rate" in arm.sweep
-            ):
+            if arm.rate_of not in rated or arm.learning_rate or arm.sweep:
                 raise ValueError(
                     f"the arm {arm.name!r} takes the rate of {arm.rate_of!r}: that must sweep "
-                    "learning_rate, and this one must have none of its own"
+                    "learning_rate, and this one must have neither a rate nor a sweep"
                 )
         if both := [arm.name for arm in self.arms if arm.repair and arm.mitigation]:
             raise ValueError(f"the arm {both[0]!r} has a mitigation and a repair")

@@ -108,7 +108,8 @@ class CheckpointedTrainer(NumberedTrainer):
             self.accelerator.autocast(),
             narrowed_head(network, answer),
         ):
-            logits = network(**inputs, use_cache=False).logits
+            # what wraps the network holds its shards, where it is sharded
+            logits = self.model_wrapped(**inputs, use_cache=False).logits
         targets = labels[:, 1:][answer[:, :-1]]
         return float(F.cross_entropy(logits.float(), targets, reduction="sum"))
 

@@ -103,7 +103,7 @@ def distillation_pull(
     for name, value in changes.items():
         setattr(arguments, name, value)
     measured = Measured(adds, network)
-    before = start.cost.rows
+    before = start.cost.rows, start.cost.added_rows
     trainer = InterferenceTrainer(
         network,
         arguments,
@@ -120,8 +120,8 @@ def distillation_pull(
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)
-    start.cost.measured_rows += start.cost.rows - before
-    start.cost.rows = before
+    start.cost.measured_rows += start.cost.rows - before[0]
+    start.cost.rows, start.cost.added_rows = before
     if not measured.norms:
         raise InputError("no step had a position to distil at: there is no pull to match")
     return sum(measured.norms) / len(measured.norms), network

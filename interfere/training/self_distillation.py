@@ -98,8 +98,8 @@ class SelfDistillation:
         """The teacher.
 
         Raises:
-            InputError: it has another vocabulary, shares weights with the student, lies on
-                another device, or is the base where none was given.
+            InputError: it has another vocabulary, shares weights with the student, or is the
+                base where none was given.
         """
         student = start.network
         if self.teacher == "adapter-off":
@@ -162,7 +162,7 @@ def refuse_unlike(teacher: Model, start: Start) -> None:
     """Refuse a teacher that can't be compared with the student.
 
     Raises:
-        InputError: another vocabulary, shared weights, another device.
+        InputError: another vocabulary, shared weights.
     """
     network, student, name = teacher.network, start.network, teacher.name
     sizes = [n.config.get_text_config().vocab_size for n in (network, student)]
@@ -182,9 +182,4 @@ def refuse_unlike(teacher: Model, start: Start) -> None:
         raise InputError(
             f"the teacher {name!r} shares weights with the student and would be "
             "trained too; give teacher.copy()"
-        )
-    if network.device != student.device:
-        raise InputError(
-            f"the teacher {name!r} is on {network.device}, the student on "
-            f"{student.device}; load both onto one device"
         )

@@ -112,7 +112,7 @@ class InterferenceTrainer(CheckpointedTrainer):
             old_facts,
             base,
             args.seed if args.data_seed is None else args.data_seed,
-            collator(model, args, trainer),
+            collator(network, args, trainer),
             args,
             self._cost,
         )

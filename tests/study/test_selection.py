@@ -189,7 +189,10 @@ def test_an_arm_may_take_the_rate_that_another_chose():
     sft = arm(sweep={"learning_rate": [1e-4, 2e-4]})
     control = arm(rows="known", rate_of="tried").model_copy(update={"name": "control"})
     chosen = {"tried": Search(sft, "all").candidate((1,))}
-    assert _at_rate(control, chosen).learning_rate == 2e-4
+    rated = _at_rate(control, chosen)
+    assert rated.learning_rate == 2e-4
+    both = Study(name="chosen", arms=(chosen["tried"], rated))
+    assert Study.model_validate_json(both.model_dump_json()) == both  # results keep it
     assert _at_rate(sft, chosen) is sft
 
 

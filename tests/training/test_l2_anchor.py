@@ -79,11 +79,13 @@ def test_the_terms_pull_is_its_gradients_norm(model, begin):
 
 def test_what_it_is_matched_to_may_be_settings_and_on_other_rows(model, begin):
     given = {"temperature": 1.0, "rows": "background", "strength": 2.0}
+    starts = [begin(model), begin(model)]
     one, other = (
-        L2Anchor(matched_to=which, matching_steps=3).penalty(begin(model)).strength
-        for which in (given, SelfDistillation(**given))
+        L2Anchor(matched_to=which, matching_steps=3).penalty(start).strength
+        for which, start in zip((given, SelfDistillation(**given)), starts, strict=True)
     )
     assert one == other > 0
+    assert starts[0].cost.rows == starts[0].cost.added_rows == 0
 
 
 def test_matched_strength_is_blind_to_accumulation(model, begin):

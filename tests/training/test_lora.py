@@ -10,6 +10,7 @@ from interfere.errors import InputError
 from interfere.training.lora import LoRA, adapters, merge_adapters
 from interfere.training.rows import FactRows, collate
 from interfere.training.self_distillation import SelfDistillation
+from interfere.training.targeted_distillation import TargetedDistillation
 from interfere.training.train import train
 from interfere.training.trainer import InterferenceTrainer
 
@@ -78,7 +79,11 @@ def test_adapter_off_without_adapters_is_refused(model, split):
 def test_what_peft_has_wrapped_is_distilled_too(tmp_path):
     """Held to itself without adapters, or to a copy of its start: the same weights."""
     ends = []
-    for teacher in ("adapter-off", "start"):
+    settings = {"teacher": "adapter-off"}, {"teacher": "start"}
+    ways = [SelfDistillation(**one, strength=2.0) for one in settings]
+    # This one makes batches of its own, of a model whose signature is peft's.
+    ways.append(TargetedDistillation("harm", facts=places()[32:]))
+    for mitigation in ways:
         model = tiny_model().copy()
         torch.manual_seed(0)
         wrapped = get_peft_model(model.network, LoraConfig(r=4, target_modules=["q_proj"]))
@@ -96,7 +101,7 @@ def test_what_peft_has_wrapped_is_distilled_too(tmp_path):
         trainer = InterferenceTrainer(
             wrapped,
             arguments,
-            mitigation=SelfDistillation(teacher=teacher, strength=2.0),
+            mitigation=mitigation,
             tokenizer=model.tokenizer,
             train_dataset=FactRows(places()[:32], model.tokenizer),
             data_collator=collate,
