@@ -22,7 +22,7 @@ COMPRESSION = 4
 def pack(file: str | Path, out: str | Path) -> Recording:
     """Write `out` with the activations compressed; what a reader gets is the same.
 
-    Slower to read by rows: see the README for what it costs and saves.
+    Slower to read by rows: docs/recordings.md says what it costs and saves.
 
     Raises:
         InputError: `out` exists, or `file` is unfinished or damaged.

@@ -1,6 +1,6 @@
 """Train some parameters and leave the others exactly as they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -148,6 +148,11 @@ class Freezing:
             mask = torch.from_numpy(flat).view(named[name].shape)
             masks[name] = mask.to(named[name].device)
         return masks
+
+
+def masks_weights(mitigations: Iterable[object]) -> bool:
+    """Whether one of these is the random control, which masks single weights."""
+    return any(isinstance(one, Freezing) and one.random_control for one in mitigations)
 
 
 def mask_alike(copied: PreTrainedModel, network: PreTrainedModel) -> None:

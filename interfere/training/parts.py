@@ -8,7 +8,7 @@ from transformers import TrainerCallback
 
 from interfere.errors import InputError
 from interfere.training.checkpoints import Resumes
-from interfere.training.freezing import Freezing
+from interfere.training.freezing import masks_weights
 from interfere.training.mitigation import (
     AddedRows,
     AddsLoss,
@@ -68,8 +68,7 @@ def prepare(found: Sequence[Mitigation], start: Start) -> Parts:
         InputError: a mitigation that lacks what it needs, or that refuses the model; two
             that add rows; weight decay where single weights are masked.
     """
-    masked = any(isinstance(one, Freezing) and one.random_control for one in found)
-    if masked and start.arguments.weight_decay:
+    if masks_weights(found) and start.arguments.weight_decay:
         raise InputError(
             f"weight_decay={start.arguments.weight_decay:g} would move the weights that "
             "Freezing(random_control=True) leaves as they are; set weight_decay=0"

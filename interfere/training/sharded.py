@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from interfere.errors import InputError
-from interfere.training.freezing import Freezing
+from interfere.training.freezing import masks_weights
 from interfere.training.mitigation import (
     AddedRows,
     ChangesGradient,
@@ -55,7 +55,7 @@ def refuse_sharded(
             "fsdp_version: 2 in accelerate's configuration"
         )
     asking = added is not None and added.refresh is not None
-    if any(isinstance(one, Freezing) and one.random_control for one in mitigations):
+    if masks_weights(mitigations):
         raise InputError(
             "Freezing(random_control=True) masks single weights' gradients, which sharding "
             "drops; train it with DDP"
