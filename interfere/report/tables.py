@@ -13,7 +13,7 @@ from interfere.measures.comparison import Comparison
 
 
 def headline_table(table: pd.DataFrame, study: str) -> Table:
-    """What each arm learnt and lost; net loss beyond the control with 95 % intervals."""
+    """What each arm learnt and lost: net loss with 95 % interval, and from seed to seed."""
     view = new_table(
         f"{study}: accuracies at the end, and held-out facts lost (share, 95 % interval)",
         [
@@ -22,6 +22,7 @@ def headline_table(table: pd.DataFrame, study: str) -> Table:
             "plasticity",
             "stability",
             "net loss",
+            "seeds",
             "beyond the control",
             "… at plasticity .9",
             "could have shown",
@@ -33,6 +34,7 @@ def headline_table(table: pd.DataFrame, study: str) -> Table:
             str(row["arm"]),
             *(number(row[name]) for name in ("task", "plasticity", "stability")),
             with_interval(row, "net_loss_end"),
+            str(row["net_loss_end_seeds"]) if row["seeds"] > 1 else "–",
             with_interval(row, "net_loss_end_beyond"),
             "not reached" if row.get("net_loss_0.9_reached") is False else matched,
             number(row.get("net_loss_end_beyond_smallest", np.nan)),

@@ -160,6 +160,10 @@ def test_tables_are_printed_again(folder):
     ]
     assert [row["arm"] for row in rows] == headline["arm"].tolist()
     assert [row["stability"] for row in rows] == [f"{x:.3f}" for x in headline["stability"]]
+    several = headline["seeds"] > 1
+    assert [row["seeds"] for row in rows] == [
+        *headline["net_loss_end_seeds"].where(several, "–")
+    ]
 
 
 def test_a_study_without_pairs_has_a_table_of_none(folder):
