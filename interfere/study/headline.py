@@ -209,7 +209,11 @@ def _contrast(more: Loss, less: Loss) -> dict[str, object]:
 
 
 def main_pairs(study: Study) -> list[tuple[str, str]]:
-    """What the paper compares: SFT with each mitigation on the same keys, and two kinds of keys."""
+    """What the paper compares, and what the study sets against each other.
+
+    SFT with each mitigation on the same keys, two kinds of keys, and each arm with those
+    that it is `against`.
+    """
     # Of several plain arms with the same keys the first one counts.
     plain = {arm.keys: arm.name for arm in reversed(study.arms) if plain_sft(arm)}
     pairs = [
@@ -217,11 +221,13 @@ def main_pairs(study: Study) -> list[tuple[str, str]]:
         for arm in study.arms
         if arm.trains_new and (arm.mitigation or arm.repair) and arm.keys in plain
     ]
-    return pairs + [
+    pairs += [
         (plain["semantic"], plain[other])
         for other in ("hex", "uuid")
         if "semantic" in plain and other in plain
     ]
+    pairs += [(other, arm.name) for arm in study.arms for other in arm.against]
+    return list(dict.fromkeys(pairs))
 
 
 def read_contrasts(study: Path) -> pd.DataFrame:

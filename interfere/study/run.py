@@ -81,7 +81,7 @@ class Job:
         return kept | {
             "version": RESULTS_VERSION,
             "start": self.start_digest,
-            "arm": self.arm.model_dump(exclude={"name", "sweep", "rate_of"}),
+            "arm": self.arm.model_dump(exclude={"name", "sweep", "rate_of", "against"}),
             "training": study.train.model_dump(),
             "steps": self.steps,
             "evaluate": study.evaluate.model_dump(),

@@ -135,6 +135,9 @@ class Arm(_Section):
         description="values by setting (or learning_rate), tried on validation facts as "
         "select.search says; from small to large for a climb",
     )
+    against: tuple[str, ...] = Field(
+        (), description="arms that contrasts.csv compares it with, beside plain SFT"
+    )
 
     @property
     def trains_new(self) -> bool:
@@ -231,6 +234,13 @@ class Study(_Section):
         """Tables and figures know an arm by its name alone."""
         if twice := _twice(arm.name for arm in arms):
             raise ValueError(f"two arms are named {twice[0]!r}")
+        for arm in arms:
+            others = {o.name for o in arms if o.trains_new and o.name != arm.name}
+            if absent := set(arm.against) - (others if arm.trains_new else set()):
+                raise ValueError(
+                    f"the arm {arm.name!r} is set against {min(absent)!r}: both must learn new "
+                    "facts, and be two arms of the study"
+                )
         return arms
 
     @field_validator("seeds")

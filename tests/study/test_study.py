@@ -2,6 +2,7 @@ import pytest
 
 from interfere.errors import InputError
 from interfere.study.estimate import estimate
+from interfere.study.headline import main_pairs
 from interfere.study.load import load_study, presets
 
 
@@ -58,6 +59,8 @@ def test_changes_that_make_no_sense(change, message):
     [
         ("arms=[{name: a}, {name: a, keys: hex}]", "arms: two arms are named 'a'"),
         ("arms=[]", "arms: .*at least 1"),
+        ("arms=[{name: a, against: [a]}]", "the arm 'a' is set against 'a': both must"),
+        ("arms=[{name: a, against: [b]}, {name: b, rows: known}]", "set against 'b': both"),
         ("seeds=[0, 0]", "seeds: the seed 0 is there twice"),
         ("seeds=[-1]", "seeds.0: .*greater than or equal to 0"),
         ("name=../up", "name: string should match"),
@@ -68,6 +71,15 @@ def test_changes_that_make_no_sense(change, message):
 def test_studies_that_could_not_be_told_apart_or_measured(change, message):
     with pytest.raises(InputError, match=message):
         load_study("nano", [change])
+
+
+def test_arms_are_compared_with_plain_sft_and_with_what_they_are_against():
+    arms = (
+        "[{name: SFT}, {name: spent, mitigation: replay, against: [drawn, SFT]}, "
+        "{name: drawn, mitigation: replay, settings: {ratio: 0.1}}]"
+    )
+    pairs = main_pairs(load_study("nano", [f"arms={arms}"]))
+    assert pairs == [("SFT", "spent"), ("SFT", "drawn"), ("drawn", "spent")]
 
 
 def test_a_file_with_broken_yaml_names_its_line(tmp_path):
