@@ -234,6 +234,12 @@ class Study(_Section):
         """Tables and figures know an arm by its name alone."""
         if twice := _twice(arm.name for arm in arms):
             raise ValueError(f"two arms are named {twice[0]!r}")
+        return arms
+
+    @field_validator("arms")
+    @classmethod
+    def _comparable(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        """Two arms are compared at the same amount learnt."""
         for arm in arms:
             others = {o.name for o in arms if o.trains_new and o.name != arm.name}
             if absent := set(arm.against) - (others if arm.trains_new else set()):
